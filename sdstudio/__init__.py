@@ -1,0 +1,1 @@
+"""SD Studio: annotate, train, generate, evaluate."""

@@ -1,0 +1,137 @@
+"""Every path of the workspace in one place, and the only ways to write into it."""
+
+import json
+import os
+import re
+import secrets
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdstudio.schema import UserError
+
+ENV_VAR = "SDSTUDIO_WORKSPACE"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One folder that holds all of a studio's work; copied elsewhere, it means the same."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "studio.db"
+
+    @property
+    def datasets(self) -> Path:
+        return self.root / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def evaluations(self) -> Path:
+        return self.root / "evaluations"
+
+    @property
+    def tasks(self) -> Path:
+        """Folders of jobs that leave no artefact of their own: captioning, import, push."""
+        return self.root / "tasks"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    def dataset(self, name: str) -> Path:
+        return safe_join(self.datasets, check_name(name, "dataset"))
+
+
+def current_workspace() -> Workspace:
+    """The workspace named by SDSTUDIO_WORKSPACE, `./workspace` otherwise; made when missing."""
+    root = Path(os.environ.get(ENV_VAR) or "workspace").expanduser().resolve()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The workspace {root} cannot be made: {error.strerror}. Set {ENV_VAR} to another folder.") from error
+    return Workspace(root)
+
+
+def check_name(name: str, what: str) -> str:
+    """Return `name` when it is safe as a folder name; a UserError that says the rule otherwise."""
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{name!r} is not a usable {what} name: use 1 to 80 letters, digits, '.', '_' or '-', "
+            "beginning with a letter or digit."
+        )
+    return name
+
+
+def safe_join(root: Path, *parts: str) -> Path:
+    """`root/parts…`, resolved, refused with a UserError when it would leave `root`."""
+    base = root.resolve()
+    path = base.joinpath(*parts).resolve()
+    if not path.is_relative_to(base):
+        raise UserError(f"The path {'/'.join(parts)!r} leaves the folder {base}.")
+    return path
+
+
+def new_id(label: str = "") -> str:
+    """A folder name that sorts by time and does not collide: `20260131-142530-lora-3f9a`."""
+    slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:32]
+    return "-".join(part for part in (time.strftime("%Y%m%d-%H%M%S"), slug, secrets.token_hex(2)) if part)
+
+
+def atomic_write(path: Path, data: bytes | str) -> None:
+    """Write the whole file or nothing: temporary file beside it, fsync, rename, fsync of the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` durable (a no-op where folders cannot be opened, as on Windows)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    atomic_write(path, json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The parsed file; a UserError naming it when it is missing or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file {path}.") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not valid JSON (line {error.lineno}: {error.msg}).") from error
