@@ -278,7 +278,20 @@ class Protocol:
     seeds: list[int] = option([0], "One picture per prompt and seed.")
     reference: str = option("", "Dataset of real pictures, not trained on, that the model should match.")
     metrics: list[str] = option(["fid", "kid", "clip_score", "language_drift"], "What to measure.")
+    extractor: str = option("starter", "The CLIP model that looks at the pictures: 'starter', a folder or a Hub id.", advanced=True)
     settings: SampleSettings = field(default_factory=SampleSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A metric of one model against the base model on the same prompts and seeds.
+
+    `difference` is the mean over prompts of model − base, `interval` its paired t-interval, `ratio` model / base.
+    """
+
+    difference: float
+    interval: tuple[float, float] | None
+    ratio: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,6 +308,7 @@ class MetricResult:
     preprocessing: str
     flags: tuple[str, ...] = ()
     per_prompt: dict[str, float] = field(default_factory=dict)
+    versus_base: Comparison | None = None
 
 
 # ---------------------------------------------------------------- records that plug-ins fill
@@ -359,4 +373,5 @@ class Metric:
     summary: str
     paper: str
     better: Literal["higher", "lower"]
+    needs: tuple[Literal["prompts", "drift_prompts", "reference"], ...]
     compute: Callable[..., MetricResult]
