@@ -1,0 +1,74 @@
+"""The kinds of jobs: the config each takes, the function that does it, and where its folder lies."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sdstudio.jobs import prepare
+from sdstudio.jobs.context import JobContext
+from sdstudio.schema import CaptionConfig, GenerateConfig, ImportConfig, JobKind, Protocol, TrainConfig, UserError
+from sdstudio.workspace import Workspace
+
+Parent = Literal["runs", "images", "evaluations", "tasks"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of job.
+
+    `function` is 'module:name' of a `(config, JobContext) -> None`, imported only in the process that does the job.
+    `prepare(workspace, config)` returns the config made complete, or raises a UserError, before anything is written.
+    A kind with `computes` False needs no GPU or CPU of its own and runs beside others.
+    """
+
+    config: type
+    function: str
+    parent: Parent
+    prepare: Callable[[Workspace, Any], Any]
+    computes: bool = True
+
+    def load(self) -> Callable[[Any, JobContext], None]:
+        module, name = self.function.split(":")
+        function: Callable[[Any, JobContext], None] = getattr(importlib.import_module(module), name)
+        return function
+
+    def parent_folder(self, ws: Workspace) -> Path:
+        folder: Path = getattr(ws, self.parent)
+        return folder
+
+
+KINDS: dict[JobKind, Kind] = {
+    "train": Kind(config=TrainConfig, function="sdstudio.engine.train:run_train", parent="runs", prepare=prepare.train),
+    "generate": Kind(
+        config=GenerateConfig,
+        function="sdstudio.engine.generate:run_generate",
+        parent="images",
+        prepare=prepare.generate,
+    ),
+    "evaluate": Kind(
+        config=Protocol, function="sdstudio.evaluation:run_evaluate", parent="evaluations", prepare=prepare.evaluate
+    ),
+    "caption": Kind(
+        config=CaptionConfig,
+        function="sdstudio.datasets.captioning:run_caption",
+        parent="tasks",
+        prepare=prepare.caption,
+    ),
+    "import": Kind(
+        config=ImportConfig,
+        function="sdstudio.datasets.importer:run_import",
+        parent="tasks",
+        prepare=prepare.import_folder,
+        computes=False,
+    ),
+}
+
+
+def get_kind(name: str) -> Kind:
+    """The kind of that name; a UserError naming those there are otherwise."""
+    for known, kind in KINDS.items():
+        if known == name:
+            return kind
+    raise UserError(f"There is no kind of job named {name!r}; choose one of {', '.join(KINDS)}.")

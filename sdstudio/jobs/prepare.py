@@ -1,0 +1,122 @@
+"""What is looked at before a job is made, so that a wrong name costs one sentence and leaves no folder behind.
+
+Each function returns the config made complete (absolute paths, a name) or raises a UserError. No torch here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sdstudio import registry
+from sdstudio.schema import (
+    CaptionConfig,
+    GenerateConfig,
+    ImportConfig,
+    ModelRef,
+    Protocol,
+    TrainConfig,
+    UserError,
+    from_json,
+    to_json,
+)
+from sdstudio.workspace import Workspace, check_name
+
+
+def import_folder(ws: Workspace, config: ImportConfig) -> ImportConfig:
+    check_name(config.dataset, "dataset")
+    folder = Path(config.folder).expanduser().resolve()
+    if not config.folder or not folder.is_dir():
+        raise UserError(f"There is no folder {config.folder!r}; give one that holds pictures (PNG, JPEG or WebP).")
+    if not any(path.is_file() for path in folder.rglob("*")):
+        raise UserError(f"The folder {folder} is empty; give one that holds pictures (PNG, JPEG or WebP).")
+    return replace(config, folder=str(folder))
+
+
+def caption(ws: Workspace, config: CaptionConfig) -> CaptionConfig:
+    _images(ws, config.dataset)
+    options = _options("sdstudio.captioners", "captioner", config.captioner, config.options)
+    return replace(config, options=options)
+
+
+def train(ws: Workspace, config: TrainConfig) -> TrainConfig:
+    from sdstudio.datasets import open_dataset
+    from sdstudio.models import resolve_base_model
+
+    if config.snapshot:
+        images = open_dataset(ws, config.dataset).load_snapshot(config.snapshot).images
+    else:
+        images = _images(ws, config.dataset)
+    if not any(image.caption.strip() for image in images):
+        raise UserError(
+            f"No picture of the dataset {config.dataset!r} has a caption; write some, or draft them with "
+            f"`sdstudio caption --dataset {config.dataset}`."
+        )
+    options = _options("sdstudio.methods", "method", config.method, config.method_options)
+    base_model = _absolute(config.base_model)
+    resolve_base_model(ws, base_model)
+    name = config.name or f"{config.method} {config.dataset}"
+    return replace(config, name=name, base_model=base_model, method_options=options)
+
+
+def generate(ws: Workspace, config: GenerateConfig) -> GenerateConfig:
+    if not config.prompts:
+        raise UserError("There is no prompt; say what to draw, for example --prompts 'a cat on a beach'.")
+    return replace(config, models=_models(ws, config.models))
+
+
+def evaluate(ws: Workspace, config: Protocol) -> Protocol:
+    known = registry.load("sdstudio.metrics")
+    for metric in config.metrics:
+        if metric not in known:
+            raise UserError(f"There is no metric named {metric!r}; choose from {', '.join(sorted(known))}.")
+    if not config.prompts:
+        raise UserError("The protocol has no prompts; give the prompts that every model is asked.")
+    if not config.seeds:
+        raise UserError("The protocol has no seeds; give one seed or more.")
+    if config.reference:
+        _images(ws, config.reference)
+    return replace(config, models=_models(ws, config.models))
+
+
+def _images(ws: Workspace, dataset: str) -> Sequence[Any]:
+    from sdstudio.datasets import open_dataset
+
+    images: Sequence[Any] = open_dataset(ws, dataset).images()
+    if not images:
+        raise UserError(
+            f"The dataset {dataset!r} has no pictures; bring some in with "
+            f"`sdstudio dataset import FOLDER --dataset {dataset}`."
+        )
+    return images
+
+
+def _options(package: str, what: str, name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The plug-in's own options, checked and with their defaults filled in."""
+    records = registry.load(package)
+    if name not in records:
+        raise UserError(f"There is no {what} named {name!r}; choose one of {', '.join(sorted(records))}.")
+    options: dict[str, Any] = to_json(from_json(records[name].Options, values))
+    return options
+
+
+def _models(ws: Workspace, models: Sequence[ModelRef]) -> list[ModelRef]:
+    from sdstudio.models import read_checkpoint, resolve_base_model
+
+    if not models:
+        raise UserError("There is no model to ask; name one or more, 'base' for the model as it came.")
+    checked = []
+    for model in models:
+        base_model, checkpoint = _absolute(model.base_model), ""
+        if model.checkpoint:
+            checkpoint = str(Path(model.checkpoint).expanduser().resolve())
+            read_checkpoint(Path(checkpoint))
+        resolve_base_model(ws, base_model)
+        checked.append(replace(model, base_model=base_model, checkpoint=checkpoint))
+    return checked
+
+
+def _absolute(base_model: str) -> str:
+    """A path on this machine made absolute, because the job runs in another working directory; names stay."""
+    path = Path(base_model).expanduser()
+    return str(path.resolve()) if base_model != "starter" and base_model and path.exists() else base_model
