@@ -339,6 +339,7 @@ class Family:
     detect: Callable[..., bool]
     load: Callable[..., Any]
     encode_prompts: Callable[..., Any]
+    unet_inputs: Callable[..., Any]
     pipeline: Callable[..., Any]
 
 
