@@ -1,0 +1,153 @@
+"""CLIP: one frozen encoder for pictures and for text, by default the starter's own.
+
+Radford et al. 2021, https://arxiv.org/abs/2103.00020. Takes any CLIPModel folder or Hub id with safetensors weights.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessorPil, CLIPModel
+from transformers.utils import logging
+
+from sdstudio.models import STARTER, sha256_file
+from sdstudio.schema import Feature, UserError
+from sdstudio.workspace import read_json
+
+BATCH = 32
+FILES = ("*.json", "*.txt", "model*.safetensors")
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """`pooled` (N, D): the vision tower before projection; `embedding` (N, P): projected, of unit length."""
+
+    pooled: Array
+    embedding: Array
+
+
+class ClipEncoder:
+    """Frozen CLIP in float32; the weights are read when something is first encoded.
+
+    `label` names it in every result, `preprocessing` says how pictures are brought to size, and `fingerprint` is the
+    sha256 of its files: weights, configs and tokenizer.
+    """
+
+    def __init__(self, folder: Path, name: str, device: str = "cpu") -> None:
+        self.folder, self.device = folder, device
+        self._processor = CLIPImageProcessorPil.from_pretrained(folder)
+        config = CLIPConfig.from_pretrained(folder)
+        self.dimensions = int(config.vision_config.hidden_size)
+        self._longest = int(config.text_config.max_position_embeddings)
+        self.label = f"{name} ({self.dimensions}-d)"
+        self.preprocessing = _describe(self._processor)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        files = sorted(file for pattern in FILES for file in self.folder.glob(pattern))
+        lines = "".join(f"{file.name} {sha256_file(file)}\n" for file in files)
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    @cached_property
+    def _model(self) -> Any:
+        logging.disable_progress_bar()
+        model, report = CLIPModel.from_pretrained(
+            self.folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+        if report["missing_keys"]:
+            raise UserError(f"The weights in {self.folder} are not a whole CLIPModel: fetch the model again.")
+        return model.to(self.device).eval().requires_grad_(False)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return AutoTokenizer.from_pretrained(self.folder)
+
+    def truncated(self, texts: Sequence[str]) -> list[str]:
+        """Those of `texts` that have more tokens than the text tower reads."""
+        return [text for text in texts if len(self._tokenizer(text, verbose=False)["input_ids"]) > self._longest]
+
+    @torch.inference_mode()
+    def images(self, paths: Sequence[Path]) -> ImageFeatures:
+        """Features of picture files, in batches; a UserError names a file that is not a picture."""
+        pooled = [np.zeros((0, self.dimensions), np.float32)]
+        embedding = [np.zeros((0, self._model.config.projection_dim), np.float32)]
+        for start in range(0, len(paths), BATCH):
+            pictures = [_open(path) for path in paths[start : start + BATCH]]
+            pixels = self._processor(pictures, return_tensors="pt")["pixel_values"].to(self.device)
+            output = self._model.vision_model(pixel_values=pixels).pooler_output
+            pooled.append(output.cpu().numpy())
+            embedding.append(_unit(self._model.visual_projection(output)))
+        return ImageFeatures(np.concatenate(pooled), np.concatenate(embedding))
+
+    @torch.inference_mode()
+    def texts(self, texts: Sequence[str]) -> Array:
+        """Unit embeddings (N, P) of `texts`, each cut to what the text tower reads."""
+        tokens = self._tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
+        ).to(self.device)
+        output = self._model.text_model(tokens["input_ids"], attention_mask=tokens["attention_mask"])
+        return _unit(self._model.text_projection(output.pooler_output))
+
+
+def load(model: str = "starter", device: str = "") -> ClipEncoder:
+    """The encoder that `model` names: 'starter', a CLIPModel folder or a Hub id. `device` empty: a GPU if there is one.
+
+    Raises UserError when the weights are not here and cannot be fetched, or are not a CLIPModel.
+    """
+    folder, name = (STARTER / "clip", "starter CLIP") if model == "starter" else _find(model)
+    config = folder / "config.json"
+    if not config.is_file() or read_json(config).get("model_type") != "clip":
+        raise UserError(f"{model!r} is not a CLIP model: choose a CLIPModel folder or Hub id.")
+    if not list(folder.glob("model*.safetensors")):
+        raise UserError(f"The CLIP model {model!r} has no model.safetensors in {folder}: choose one that has.")
+    return ClipEncoder(folder, name, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _find(model: str) -> tuple[Path, str]:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder, folder.name
+    try:
+        return Path(snapshot_download(model, allow_patterns=list(FILES))), model
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"The CLIP model {model!r} is not here and could not be fetched: "
+            f"get it by `hf download {model}`, or choose 'starter'."
+        ) from error
+
+
+def _describe(processor: Any) -> str:
+    resampling = Image.Resampling(processor.resample).name.lower()
+    crop = f"{processor.crop_size.width}×{processor.crop_size.height}"
+    return f"PIL {resampling}, centre crop to {crop} px (CLIPImageProcessorPil)"
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except OSError as error:
+        raise UserError(f"The picture {path} cannot be read: delete or replace it.") from error
+
+
+def _unit(features: torch.Tensor) -> Array:
+    return torch.nn.functional.normalize(features, dim=-1).cpu().numpy()
+
+
+RECORD = Feature(
+    name="clip",
+    label="CLIP",
+    dimensions=CLIPConfig.from_pretrained(STARTER / "clip").vision_config.hidden_size,
+    load=load,
+)
