@@ -101,17 +101,20 @@ def _options(package: str, what: str, name: str, values: dict[str, Any]) -> dict
 
 
 def _models(ws: Workspace, models: Sequence[ModelRef]) -> list[ModelRef]:
-    from sdstudio.models import read_checkpoint, resolve_base_model
+    """The models with their checkpoints found; a checkpoint inside the workspace is named relative to it."""
+    from sdstudio.models import resolve_base_model, resolve_checkpoint
 
     if not models:
         raise UserError("There is no model to ask; name one or more, 'base' for the model as it came.")
     checked = []
     for model in models:
-        base_model, checkpoint = _absolute(model.base_model), ""
-        if model.checkpoint:
-            checkpoint = str(Path(model.checkpoint).expanduser().resolve())
-            read_checkpoint(Path(checkpoint))
+        base_model = _absolute(model.base_model)
         resolve_base_model(ws, base_model)
+        checkpoint = ""
+        if model.checkpoint:
+            path = resolve_checkpoint(ws, model.checkpoint)
+            inside = path.is_relative_to(ws.root)
+            checkpoint = path.relative_to(ws.root).as_posix() if inside else str(path)
         checked.append(replace(model, base_model=base_model, checkpoint=checkpoint))
     return checked
 
