@@ -1,0 +1,23 @@
+"""Pictures and captions: intake, the caption store, import, export, captioning."""
+
+from sdstudio.datasets.catalog import DatasetInfo, create_dataset, list_datasets, open_dataset
+from sdstudio.datasets.export import export_dataset
+from sdstudio.datasets.history import HistoryEntry
+from sdstudio.datasets.importer import ImportReport, import_folder
+from sdstudio.datasets.intake import RefusedPicture
+from sdstudio.datasets.store import PERSON, Conflict, DatasetStore
+
+__all__ = [
+    "PERSON",
+    "Conflict",
+    "DatasetInfo",
+    "DatasetStore",
+    "HistoryEntry",
+    "ImportReport",
+    "RefusedPicture",
+    "create_dataset",
+    "export_dataset",
+    "import_folder",
+    "list_datasets",
+    "open_dataset",
+]
