@@ -167,6 +167,8 @@ class DatasetStore:
         draft = clean_caption(text)
         with self._database.write() as connection:
             current = self._row(connection, id)
+            if (draft, source) == (current.caption, current.source):
+                return current
             connection.execute("UPDATE image SET machine_caption = ? WHERE id = ?", (draft, id))
             if current.state == "not modified":
                 return self._record(connection, id, "draft", source, draft, source, "not modified")
