@@ -1,0 +1,92 @@
+"""The only door through which the browser gets pictures: thumbnails, dataset pictures and PNGs that jobs made.
+
+A picture is named by dataset and sha256, or by job and file; no path from the browser is used before `safe_join`.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from streamlit import config
+from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
+
+from sdstudio.datasets import open_dataset
+from sdstudio.schema import UserError
+from sdstudio.workspace import Workspace, current_workspace, safe_join
+
+PREFIX = "/files"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+_FOREVER = "private, max-age=31536000, immutable"
+
+
+def thumb_url(dataset: str, image_id: str) -> str:
+    """Address of a dataset picture's thumbnail."""
+    return _url("thumbs", dataset, image_id)
+
+
+def picture_url(dataset: str, image_id: str) -> str:
+    """Address of a dataset picture as it is stored."""
+    return _url("pictures", dataset, image_id)
+
+
+def job_png_url(workspace: Workspace, file: Path) -> str:
+    """Address of a PNG inside the folder of a run, a batch of pictures or an evaluation."""
+    area, job, *rest = file.resolve().relative_to(workspace.root.resolve()).parts
+    return _url(area, job, *rest)
+
+
+def routes() -> list[Route]:
+    """Starlette routes for `st.App`."""
+    return [
+        Route(f"{PREFIX}/thumbs/{{dataset}}/{{image_id}}", _guarded(_thumb)),
+        Route(f"{PREFIX}/pictures/{{dataset}}/{{image_id}}", _guarded(_picture)),
+        Route(f"{PREFIX}/{{area}}/{{job}}/{{file:path}}", _guarded(_job_png)),
+    ]
+
+
+def _url(*parts: str) -> str:
+    base = config.get_option("server.baseUrlPath").strip("/")
+    return "/".join(["", *([base] if base else []), PREFIX.strip("/"), *(quote(part, safe="") for part in parts)])
+
+
+def _guarded(find: Callable[[Workspace, dict[str, str]], Path]) -> Callable[[Request], Response]:
+    def endpoint(request: Request) -> Response:
+        if not is_host_allowed(request.headers.get("host")):
+            return PlainTextResponse("This host name is not served.", status_code=403)
+        try:
+            path = find(current_workspace(), request.path_params)
+        except UserError:
+            return PlainTextResponse("There is no such picture.", status_code=404)
+        media_type = _MEDIA_TYPES.get(path.suffix.lower())
+        if media_type is None or not path.is_file():
+            return PlainTextResponse("There is no such picture.", status_code=404)
+        headers = {"Cache-Control": _FOREVER, "X-Content-Type-Options": "nosniff"}
+        return FileResponse(path, media_type=media_type, headers=headers)
+
+    return endpoint
+
+
+def _thumb(workspace: Workspace, names: dict[str, str]) -> Path:
+    return open_dataset(workspace, names["dataset"]).thumb_path(_sha256(names["image_id"]))
+
+
+def _picture(workspace: Workspace, names: dict[str, str]) -> Path:
+    return open_dataset(workspace, names["dataset"]).image_path(_sha256(names["image_id"]))
+
+
+def _job_png(workspace: Workspace, names: dict[str, str]) -> Path:
+    areas = {folder.name: folder for folder in (workspace.runs, workspace.images, workspace.evaluations)}
+    if names["area"] not in areas or not names["file"].lower().endswith(".png"):
+        raise UserError("Only pictures of runs, batches and evaluations are served.")
+    return safe_join(areas[names["area"]], names["job"], names["file"])
+
+
+def _sha256(image_id: str) -> str:
+    if not _SHA256.fullmatch(image_id):
+        raise UserError("A picture is named by its sha256.")
+    return image_id

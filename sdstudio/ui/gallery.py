@@ -1,0 +1,39 @@
+"""A grid of pictures that the browser loads by address; captions are shown as text, never as Markdown or HTML."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import streamlit as st
+
+_HERE = Path(__file__).parent / "components"
+_component = st.components.v2.component(
+    "sdstudio_gallery",
+    html='<div class="gallery"></div>',
+    css=(_HERE / "gallery.css").read_text(encoding="utf-8"),
+    js=(_HERE / "gallery.js").read_text(encoding="utf-8"),
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture: `id` comes back on a click, `text` None hides the line, `done` marks the note as good."""
+
+    id: str
+    src: str
+    text: str | None = None
+    note: str = ""
+    done: bool = False
+    current: bool = False
+
+
+def gallery(items: Sequence[Item], key: str, on_open: Callable[[str], None] | None = None, cell: float = 9.0) -> None:
+    """Draw `items` in cells at least `cell` rem wide; `on_open(id)` runs before the page's next run."""
+
+    def opened() -> None:
+        image_id = st.session_state[key].get("open")
+        if on_open is not None and image_id:
+            on_open(image_id)
+
+    data = {"items": [asdict(item) for item in items], "clickable": on_open is not None, "cell": cell}
+    _component(key=key, data=data, on_open_change=opened)

@@ -1,0 +1,49 @@
+"""What pages keep between runs: names and ids, in the session and in the address, never data."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import streamlit as st
+
+from sdstudio.schema import Job, UserError
+from sdstudio.ui.text import literal
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Show a UserError where it happened, as the one sentence that it is."""
+    try:
+        yield
+    except UserError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+
+
+def in_address(name: str) -> str:
+    return str(st.query_params.get(name, ""))
+
+
+def put_in_address(name: str, value: str) -> None:
+    """Set `?name=value`, or take it out of the address when `value` is empty."""
+    if value:
+        st.query_params[name] = value
+    else:
+        st.query_params.pop(name, None)
+
+
+def choose_job(jobs: Sequence[Job], name: str, label: str) -> str:
+    """A picker over `jobs` whose choice is kept in the address as `name`; returns an id, '' when there is none.
+
+    The newest is chosen until the person, or a page that started a job, chooses another.
+    """
+    if not jobs:
+        return ""
+    titles = {job.id: f"{job.title or job.kind} · {job.id[:15]}" for job in jobs}
+    key = f"choose-{name}"
+    wanted = in_address(name)
+    if wanted in titles and st.session_state.get(key) != wanted:
+        st.session_state[key] = wanted
+
+    def chosen() -> None:
+        put_in_address(name, st.session_state[key])
+
+    return st.selectbox(label, list(titles), format_func=titles.__getitem__, key=key, on_change=chosen) or ""

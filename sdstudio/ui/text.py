@@ -1,0 +1,36 @@
+"""Words of people and files inside Streamlit's Markdown: shown letter by letter, never interpreted."""
+
+import re
+import time
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
+
+
+def literal(text: str) -> str:
+    """`text` with every Markdown character escaped, for labels and messages that Streamlit would interpret."""
+    return _MARKDOWN.sub(r"\\\1", text)
+
+
+def ago(seconds_since_epoch: float) -> str:
+    """How long ago, in the largest unit that fits: 'just now', '5 min ago', '3 h ago', '2 days ago'."""
+    passed = max(0.0, time.time() - seconds_since_epoch)
+    for unit, length in (("day", 86400), ("h", 3600), ("min", 60)):
+        count = int(passed // length)
+        if count:
+            return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''} ago"
+    return "just now"
+
+
+def duration(seconds: float) -> str:
+    """A time span in words: '42 s', '3 min 5 s', '2 h 10 min'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """'1 picture', '30 pictures'."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
