@@ -5,7 +5,6 @@ import os
 import platform
 import shutil
 import sqlite3
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +12,6 @@ from typing import Literal
 import psutil
 
 from sdstudio.jobs.devices import compute_devices
-from sdstudio.schema import UserError
 from sdstudio.workspace import ENV_VAR, Workspace, atomic_write
 
 GIB = 2**30
@@ -34,22 +32,25 @@ class Check:
 
 def examine(ws: Workspace) -> list[Check]:
     """Look at everything; no check ends the others. Loads torch and the starter models, which takes seconds."""
-    return [look(ws) for look in CHECKS]
+    return [_look(check, ws) for check in CHECKS]
+
+
+def _look(check: Callable[[Workspace], Check], ws: Workspace) -> Check:
+    try:
+        return check(ws)
+    except ImportError as error:
+        advice = "Install the requirements: pip install -r requirements.txt."
+        return Check(name=check.__name__.strip("_"), level="error", finding=str(error), advice=advice)
 
 
 def _python(ws: Workspace) -> Check:
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    if sys.version_info < (3, 11):
-        return Check(name="Python", level="error", finding=found, advice="Install Python 3.11 or later.")
     return Check(name="Python", level="ok", finding=found)
 
 
 def _torch(ws: Workspace) -> Check:
-    try:
-        import torch
-    except ImportError as error:
-        advice = "Install the requirements: pip install -r requirements.txt."
-        return Check(name="torch", level="error", finding=f"cannot be imported ({error})", advice=advice)
+    import torch
+
     if torch.cuda.is_available():
         return Check(name="torch", level="ok", finding=f"{torch.__version__} with CUDA {torch.version.cuda}")
     if compute_devices() != ("cpu",):
@@ -120,26 +121,29 @@ def _disk(ws: Workspace) -> Check:
 
 
 def _starter(ws: Workspace) -> Check:
-    from diffusers import StableDiffusionPipeline
-    from transformers import BlipForConditionalGeneration, CLIPModel
+    import diffusers
+    import transformers
 
     from sdstudio.models import STARTER
 
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
     loaders: dict[str, Callable[..., object]] = {
-        "sd": StableDiffusionPipeline.from_pretrained,
-        "clip": CLIPModel.from_pretrained,
-        "blip": BlipForConditionalGeneration.from_pretrained,
+        "sd": diffusers.StableDiffusionPipeline.from_pretrained,
+        "clip": transformers.CLIPModel.from_pretrained,
+        "blip": transformers.BlipForConditionalGeneration.from_pretrained,
     }
     for name, load in loaders.items():
         try:
             load(STARTER / name, local_files_only=True, use_safetensors=True)
-        except (OSError, ValueError, RuntimeError, UserError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             finding = f"{name} does not load ({str(error).splitlines()[0]})"
             advice = (
                 "Restore it with `git checkout -- sdstudio/starter`, or build it: python -m sdstudio.starter.build."
             )
-            return Check(name="starter models", level="error", finding=finding, advice=advice)
-    return Check(name="starter models", level="ok", finding=f"{', '.join(loaders)} load")
+            return Check(name="starter", level="error", finding=finding, advice=advice)
+    return Check(name="starter", level="ok", finding=f"{', '.join(loaders)} load")
 
 
 CHECKS: tuple[Callable[[Workspace], Check], ...] = (
