@@ -1,7 +1,7 @@
 """Features on disk, found again by content, so that no picture is encoded twice."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,8 @@ class CachedEncoder:
     def __init__(self, encoder: ClipEncoder, folder: Path) -> None:
         self.encoder, self.folder = encoder, folder
 
-    def images(self, paths: Sequence[Path], on_batch: Callable[[int], None] | None = None) -> ImageFeatures:
-        """Features of picture files, in their order; `on_batch(done)` is called after each batch."""
+    def images(self, paths: Sequence[Path]) -> ImageFeatures:
+        """Features of picture files (at least one), in their order."""
         pooled, embedding = [], []
         for start in range(0, len(paths), BATCH):
             batch = paths[start : start + BATCH]
@@ -39,12 +39,10 @@ class CachedEncoder:
                     atomic_write(file, save(found[file]))
             pooled += [found[file]["pooled"] for file in files]
             embedding += [found[file]["embedding"] for file in files]
-            if on_batch:
-                on_batch(start + len(batch))
         return ImageFeatures(np.stack(pooled), np.stack(embedding))
 
     def texts(self, texts: Sequence[str]) -> Array:
-        """Unit embeddings (N, P) of `texts`, in their order."""
+        """Unit embeddings (N, P) of `texts` (at least one), in their order."""
         files = [self._file("text " + hashlib.sha256(text.encode()).hexdigest()) for text in texts]
         found = {file: entry["embedding"] for file in files if (entry := _read(file))}
         missing = {file: text for file, text in zip(files, texts, strict=True) if file not in found}

@@ -40,7 +40,10 @@ class Pictures:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One row of a comparison before it is measured. `drift` and `reference` are None where the protocol has none."""
+    """One row of a comparison before it is measured. `drift` and `reference` are None where the protocol has none.
+
+    `flags` go with every cell of the row, `reference_flags` with those that hold it against the reference.
+    """
 
     model: str
     generated: Pictures
@@ -49,6 +52,7 @@ class Sample:
     extractor: str
     preprocessing: str
     flags: tuple[str, ...] = ()
+    reference_flags: tuple[str, ...] = ()
 
     def result(
         self,
@@ -95,6 +99,7 @@ def against_reference(
         refusal = f"{REFUSED}: some features are not finite"
         return sample.result(metric, None, n_generated=len(generated), n_reference=n_reference, flags=(refusal,))
     value, interval, flags = measure(generated, reference)
+    flags += sample.reference_flags
     if generated.source != reference.source:
         flags += (f"sources differ: generated {generated.source}, reference {reference.source}",)
     return sample.result(

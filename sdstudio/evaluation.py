@@ -1,0 +1,240 @@
+"""A comparison: protocol → pictures → features → results → report, all in one folder.
+
+Every model, the base model always among them, is asked the same prompts with the same seeds, so that rows are paired.
+`{trigger}` in a prompt becomes the trigger words of the checkpoint; the base model, which has none, gets the text of
+the first trained model.
+"""
+
+import hashlib
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sdstudio import registry
+from sdstudio.jobs.context import JobContext
+from sdstudio.models import checkpoint_hash, hash_base_model, read_checkpoint, resolve_base_model, resolve_checkpoint
+from sdstudio.results import (
+    FLOOR,
+    RESULTS_FILE,
+    Evaluation,
+    Picture,
+    Row,
+    read_evaluation,
+    read_results,
+    results_table,
+    table_csv,
+    table_latex,
+)
+from sdstudio.schema import Metric, ModelRef, Protocol, UserError, to_json
+from sdstudio.workspace import Workspace, atomic_write, write_json
+
+__all__ = ["check_protocol", "protocol_hash", "read_evaluation", "read_results", "results_table", "run_evaluate"]
+
+TRIGGER = "{trigger}"
+
+
+def run_evaluate(config: Protocol, ctx: JobContext) -> None:
+    """Draw what is missing, measure it, and write the results, the tables and the report into the job's folder.
+
+    Pictures that an interrupted run has left are kept, and features are found again by content. Raises UserError,
+    before anything is drawn or written, when the protocol cannot be followed.
+    """
+    from sdstudio.features.cache import CachedEncoder
+    from sdstudio.features.clip import load
+    from sdstudio.measuring import measure, read_reference
+    from sdstudio.report import write_report
+
+    rows = check_protocol(ctx.workspace, config)
+    metrics = _metrics(config)
+    reference = read_reference(ctx.workspace, config.reference)
+    encoder = CachedEncoder(load(config.extractor), ctx.workspace.cache / "features")
+    signature = protocol_hash(config, reference.ids, encoder.encoder.fingerprint)
+    write_json(
+        ctx.folder / "protocol.json",
+        {"hash": signature, "protocol": to_json(config), "reference": list(reference.ids)},
+    )
+    rows = _draw(rows, config, ctx)
+    if ctx.should_stop():
+        return
+    results = measure(rows, metrics, reference, config.extractor, encoder, signature, ctx)
+    if ctx.should_stop():
+        return
+    evaluation = Evaluation(
+        protocol=config,
+        protocol_hash=signature,
+        created=time.time(),
+        rows=tuple(rows),
+        results=tuple(results),
+        reference=tuple(_within(path, ctx.workspace.root) for path in reference.paths),
+    )
+    atomic_write(ctx.folder / "table.csv", table_csv(results))
+    atomic_write(ctx.folder / "table.tex", table_latex(evaluation))
+    write_report(evaluation, ctx.folder, ctx.workspace)
+    write_json(ctx.folder / RESULTS_FILE, to_json(evaluation))
+    ctx.progress(1, 1, "comparison", f"compared {len(rows)} models")
+
+
+def protocol_hash(protocol: Protocol, reference: Iterable[str] = (), encoder: str = "") -> str:
+    """sha256 of the canonical JSON of all that makes two rows comparable.
+
+    Prompts, seeds, sampler, the reference pictures' hashes and the encoder's files count; the protocol's name, its
+    models and its list of metrics do not.
+    """
+    content = to_json(protocol)
+    for key in ("name", "models", "metrics"):
+        del content[key]
+    content |= {"reference_pictures": sorted(reference), "encoder": encoder}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+# ---------------------------------------------------------------- what is to be done
+
+
+def check_protocol(ws: Workspace, protocol: Protocol) -> list[Row]:
+    """The rows that the protocol asks for, the base models first, without pictures yet.
+
+    Raises UserError for no models, no or repeated prompts or seeds, an unknown metric, what a metric needs and the
+    protocol does not have, a missing checkpoint or base model. Draws and writes nothing.
+    """
+    if not protocol.models:
+        raise UserError("There is no model to compare: choose a checkpoint, or the base model alone.")
+    if not protocol.prompts:
+        raise UserError("There are no prompts: give at least one, with '{trigger}' where the trigger words go.")
+    if not protocol.seeds:
+        raise UserError("There are no seeds: give at least one, for example 0.")
+    if not protocol.metrics:
+        raise UserError("There is no metric: choose at least one.")
+    for what, values in (("prompt", protocol.prompts), ("drift prompt", protocol.drift_prompts)):
+        if not all(value.strip() for value in values):
+            raise UserError(f"There is an empty {what}: write it or take its line out.")
+    for what, items in (
+        ("prompt", protocol.prompts),
+        ("drift prompt", protocol.drift_prompts),
+        ("seed", protocol.seeds),
+        ("metric", protocol.metrics),
+    ):
+        value, count = Counter(items).most_common(1)[0] if items else ("", 0)
+        if count > 1:
+            raise UserError(f"The {what} {value!r} is there {count} times: give each {what} once.")
+    if min(protocol.seeds) < 0:
+        raise UserError("A seed is below zero: every model needs the same fixed seeds, so give them as 0 or more.")
+    for metric in _metrics(protocol):
+        if "drift_prompts" in metric.needs and not protocol.drift_prompts:
+            raise UserError(
+                f"{metric.label} needs drift prompts, which have no trigger: add some, or leave {metric.name} out."
+            )
+        if "reference" in metric.needs and not protocol.reference:
+            raise UserError(
+                f"{metric.label} needs a reference: name a dataset of real pictures that were not trained on, "
+                f"or leave {metric.name} out."
+            )
+    return _rows(ws, protocol)
+
+
+def _metrics(protocol: Protocol) -> list[Metric]:
+    records = registry.load("sdstudio.metrics")
+    for name in protocol.metrics:
+        if name not in records:
+            raise UserError(f"There is no metric {name!r}: choose from {', '.join(sorted(records))}.")
+    return [records[name] for name in protocol.metrics]
+
+
+def _rows(ws: Workspace, protocol: Protocol) -> list[Row]:
+    trained = [_trained_row(ws, model) for model in protocol.models if model.checkpoint]
+    bases = [_base_row(ws, model) for model in protocol.models if not model.checkpoint]
+    bases += [_base_row(ws, ModelRef(base_model=row.model.base_model)) for row in trained]
+    trigger = trained[0].trigger if trained else ""
+    rows = {row.key: replace(row, trigger=trigger) for row in bases} | {row.key: row for row in trained}
+    return _distinct_labels(list(rows.values()))
+
+
+def _base_row(ws: Workspace, model: ModelRef) -> Row:
+    base = resolve_base_model(ws, model.base_model)
+    key = _key("base", base.ref if base.kind == "hub" else hash_base_model(ws, Path(base.path)))
+    return Row(key=key, label=model.label or f"Base: {base.label}", role="base", model=model, trigger="", base=key)
+
+
+def _trained_row(ws: Workspace, model: ModelRef) -> Row:
+    folder = resolve_checkpoint(ws, model.checkpoint)
+    checkpoint = read_checkpoint(folder)
+    base = _base_row(ws, ModelRef(base_model=model.base_model))
+    return Row(
+        key=_key(checkpoint.method, f"{base.key} {checkpoint_hash(folder)}"),
+        label=model.label or f"{checkpoint.method}, {checkpoint.run}, step {checkpoint.step}",
+        role="trained",
+        model=replace(model, checkpoint=_within(folder, ws.root)),
+        trigger=checkpoint.trigger,
+        base=base.key,
+    )
+
+
+def _key(name: str, content: str) -> str:
+    return f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+def _distinct_labels(rows: list[Row]) -> list[Row]:
+    counts = Counter(row.label for row in rows) + Counter([FLOOR])
+    return [row if counts[row.label] == 1 else replace(row, label=f"{row.label} ({row.key})") for row in rows]
+
+
+def _within(path: Path, root: Path) -> str:
+    """The path relative to the workspace where it lies in it, so that a copied workspace keeps its meaning."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def _draw(rows: Sequence[Row], protocol: Protocol, ctx: JobContext) -> list[Row]:
+    """The rows with their pictures, as far as the job was not stopped; what lies in the folder is not drawn again."""
+    from sdstudio.engine.generate import draw
+
+    total = len(rows) * (len(protocol.prompts) + len(protocol.drift_prompts)) * len(protocol.seeds)
+    done = 0
+    drawn = []
+    for row in rows:
+        wanted = _wanted(row, protocol)
+
+        def count(_: object, message: str = f"drawing with {row.label}") -> None:
+            nonlocal done
+            done += 1
+            ctx.progress(done, total, "pictures", message)
+
+        ctx.progress(done, total, "pictures", f"loading {row.label}")
+        ctx.log(f"Drawing {len(wanted)} pictures with {row.label}")
+        images = draw(
+            ctx.workspace,
+            row.model,
+            [picture.text for picture in wanted],
+            [picture.seed for picture in wanted],
+            protocol.settings,
+            ctx.folder / "pictures" / row.key,
+            on_image=count,
+            should_stop=ctx.should_stop,
+        )
+        if ctx.should_stop():
+            break
+        pictures = [
+            replace(picture, file=f"pictures/{row.key}/{image.file}")
+            for picture, image in zip(wanted, images, strict=True)
+        ]
+        drawn.append(replace(row, pictures=tuple(pictures)))
+    return drawn
+
+
+def _wanted(row: Row, protocol: Protocol) -> list[Picture]:
+    prompts = [(prompt, False) for prompt in protocol.prompts] + [(prompt, True) for prompt in protocol.drift_prompts]
+    return [
+        Picture(prompt=prompt, text=_fill_trigger(prompt, row.trigger), seed=seed, file="", drift=drift)
+        for prompt, drift in prompts
+        for seed in protocol.seeds
+    ]
+
+
+def _fill_trigger(prompt: str, trigger: str) -> str:
+    """The prompt with '{trigger}' replaced, without a gap where there is no trigger."""
+    return re.sub(r"\s+", " ", prompt.replace(TRIGGER, trigger)).strip() if TRIGGER in prompt else prompt

@@ -1,0 +1,230 @@
+"""What an evaluation leaves in its folder, and the tables made of it. No torch: pages read it."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sdstudio import registry
+from sdstudio.metrics.sample import EXPLORATORY, REFUSED
+from sdstudio.schema import Metric, MetricResult, ModelRef, Protocol, from_json
+from sdstudio.workspace import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FLOOR = "Floor: real against real"
+RESULTS_FILE = "results.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One generated picture: `prompt` as the protocol has it, `text` as the model got it; `file` in the folder."""
+
+    prompt: str
+    text: str
+    seed: int
+    file: str
+    drift: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One model of a comparison. `key` names its folder of pictures, `base` the key of the row it is paired with."""
+
+    key: str
+    label: str
+    role: Literal["base", "trained"]
+    model: ModelRef
+    trigger: str
+    base: str
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """`results.json`: a whole comparison. `reference` are the paths of the real pictures, within the workspace."""
+
+    protocol: Protocol
+    protocol_hash: str
+    created: float
+    rows: tuple[Row, ...]
+    results: tuple[MetricResult, ...]
+    reference: tuple[str, ...] = field(default=())
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """The comparison in `folder`; a UserError when it has no results (yet)."""
+    return from_json(Evaluation, read_json(folder / RESULTS_FILE))
+
+
+def read_results(folder: Path) -> list[MetricResult]:
+    """All cells of the comparison in `folder`: base models first, then trained ones, then the floor."""
+    return list(read_evaluation(folder).results)
+
+
+def metrics_of(results: Sequence[MetricResult]) -> list[Metric]:
+    """The metrics that `results` hold, in their order."""
+    records = registry.load("sdstudio.metrics")
+    return [records[name] for name in dict.fromkeys(result.metric for result in results) if name in records]
+
+
+def cells(results: Sequence[MetricResult]) -> dict[str, dict[str, MetricResult]]:
+    """{model label: {metric name: cell}}, models in their order."""
+    table: dict[str, dict[str, MetricResult]] = {}
+    for result in results:
+        table.setdefault(result.model, {})[result.metric] = result
+    return table
+
+
+def best(results: Sequence[MetricResult], metric: Metric) -> str | None:
+    """The label of the row with the best value, None where rows cannot be ranked.
+
+    The floor, refused and exploratory cells are never ranked, nor are rows of unequal N, extractor or preprocessing.
+    """
+    ranked = [
+        (result.value, result)
+        for result in results
+        if result.metric == metric.name and result.value is not None and result.model != FLOOR and is_rankable(result)
+    ]
+    conditions = {
+        (result.n_generated, result.n_reference, result.extractor, result.preprocessing) for _, result in ranked
+    }
+    if len(ranked) < 2 or len(conditions) > 1:
+        return None
+    choose = max if metric.better == "higher" else min
+    return choose(ranked, key=lambda pair: pair[0])[1].model
+
+
+def is_rankable(result: MetricResult) -> bool:
+    return result.value is not None and not any(flag.startswith((EXPLORATORY, REFUSED)) for flag in result.flags)
+
+
+# ---------------------------------------------------------------- numbers as text
+
+
+def decimals(values: Sequence[float]) -> int:
+    """Decimal places that show three significant digits of the largest of `values`."""
+    largest = max((abs(value) for value in values), default=0.0)
+    return min(max(2 - math.floor(math.log10(largest)), 0), 6) if largest > 0 else 3
+
+
+def interval_text(interval: tuple[float, float] | None, places: int) -> str:
+    return f"[{interval[0]:.{places}f}, {interval[1]:.{places}f}]" if interval else ""
+
+
+def count_text(result: MetricResult) -> str:
+    """'24' or, where there is a reference, '24 vs 30'."""
+    return f"{result.n_generated} vs {result.n_reference}" if result.n_reference else str(result.n_generated)
+
+
+# ---------------------------------------------------------------- tables
+
+
+def results_table(results: Sequence[MetricResult]) -> "pd.DataFrame":
+    """A row per model, base first and floor last.
+
+    Columns: Model; for each metric its label (the value), '<label> interval' (95%, empty where none is honest),
+    '<label> N' and, where pictures are paired, '<label> ÷ base'; then Extractor and Flags.
+    """
+    import pandas as pd
+
+    metrics = metrics_of(results)
+    lines = []
+    for model, row in cells(results).items():
+        line: dict[str, Any] = {"Model": model}
+        for metric in metrics:
+            cell = row.get(metric.name)
+            places = decimals([result.value or 0.0 for result in results if result.metric == metric.name])
+            line[metric.label] = cell.value if cell else None
+            line[f"{metric.label} interval"] = interval_text(cell.interval, places) if cell else ""
+            line[f"{metric.label} N"] = count_text(cell) if cell else ""
+            if any(result.versus_base for result in results if result.metric == metric.name):
+                line[f"{metric.label} ÷ base"] = cell.versus_base.ratio if cell and cell.versus_base else None
+        line["Extractor"] = ", ".join(dict.fromkeys(cell.extractor for cell in row.values()))
+        line["Flags"] = "; ".join(f"{cell.metric}: {flag}" for cell in row.values() for flag in cell.flags)
+        lines.append(line)
+    table = pd.DataFrame(lines)
+    return table.astype({name: "float64" for name in table.columns if _is_number(name, metrics)})
+
+
+def _is_number(column: str, metrics: Sequence[Metric]) -> bool:
+    return any(column in (metric.label, f"{metric.label} ÷ base") for metric in metrics)
+
+
+def table_csv(results: Sequence[MetricResult]) -> str:
+    """One line per model and metric, every number in full, empty where there is none."""
+    text = io.StringIO()
+    lines = [_csv_line(result) for result in results]
+    writer = csv.DictWriter(text, list(lines[0]) if lines else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def _csv_line(result: MetricResult) -> dict[str, Any]:
+    low, high = result.interval or (None, None)
+    paired = result.versus_base
+    paired_low, paired_high = (paired and paired.interval) or (None, None)
+    return {
+        "model": result.model,
+        "metric": result.metric,
+        "value": result.value,
+        "low": low,
+        "high": high,
+        "n_generated": result.n_generated,
+        "n_reference": result.n_reference,
+        "difference_from_base": paired and paired.difference,
+        "difference_low": paired_low,
+        "difference_high": paired_high,
+        "ratio_to_base": paired and paired.ratio,
+        "extractor": result.extractor,
+        "preprocessing": result.preprocessing,
+        "flags": "; ".join(result.flags),
+    }
+
+
+def table_latex(evaluation: Evaluation) -> str:
+    """A booktabs table: a row per model, the 95% interval beside each value, the best in bold where rows rank."""
+    results = evaluation.results
+    metrics = metrics_of(results)
+    arrows = {"higher": r"$\uparrow$", "lower": r"$\downarrow$"}
+    heads = [f"{_latex(metric.label)} {arrows[metric.better]}" for metric in metrics]
+    lines = []
+    for model, row in cells(results).items():
+        line = [_latex(model)]
+        for metric in metrics:
+            column = [result.value or 0.0 for result in results if result.metric == metric.name]
+            line.append(_latex_cell(row.get(metric.name), decimals(column), best(results, metric) == model))
+        lines.append(" & ".join(line) + r" \\")
+    extractors = ", ".join(dict.fromkeys(result.extractor for result in results))
+    body = "\n".join(lines)
+    return (
+        f"% Protocol {evaluation.protocol_hash}\n"
+        "\\begin{table}\n\\centering\n"
+        f"\\begin{{tabular}}{{l{'r' * len(metrics)}}}\n\\toprule\n"
+        f"Model & {' & '.join(heads)} \\\\\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+        f"\\caption{{{_latex(evaluation.protocol.name or 'Comparison')}. Values with 95\\% intervals; "
+        f"features: {_latex(extractors)}; $^*$ exploratory, too few pictures to rank; "
+        f"protocol {evaluation.protocol_hash[:12]}.}}\n"
+        "\\end{table}\n"
+    )
+
+
+def _latex_cell(cell: MetricResult | None, places: int, is_best: bool) -> str:
+    if cell is None or cell.value is None:
+        return "--"
+    value = f"{cell.value:.{places}f}"
+    value = f"\\textbf{{{value}}}" if is_best else value
+    star = "" if is_rankable(cell) else "$^*$"
+    interval = f" {{\\scriptsize {interval_text(cell.interval, places)}}}" if cell.interval else ""
+    return f"{value}{star}{interval}"
+
+
+def _latex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "×": r"$\times$"}
+    special |= {character: f"\\{character}" for character in "&%$#_{}"}
+    return "".join(special.get(character, character) for character in text)
