@@ -1,0 +1,1 @@
+"""The bundled tiny models, the little drawn world they learned from, and the script that rebuilds them."""
