@@ -1,14 +1,9 @@
-"""The entry that `streamlit run app.py` starts: the server with its picture routes, then the router of the pages."""
+"""The entry that `streamlit run app.py` starts: the server, with the routes that hand out pictures."""
 
 from pathlib import Path
 
 import streamlit as st
 
-from sdstudio.ui import files, shell
+from sdstudio.ui import files
 
-HERE = Path(__file__).resolve()
-
-if __name__ == "__main__":
-    shell.run(HERE.parent / "pages")
-else:
-    app = st.App(HERE, routes=files.routes())
+app = st.App(Path(__file__).resolve().parent / "sdstudio" / "ui" / "main.py", routes=files.routes())

@@ -12,6 +12,7 @@ from sdstudio.ui.files import thumb_url
 from sdstudio.ui.gallery import Item, gallery
 from sdstudio.ui.job_card import BADGES
 from sdstudio.ui.pictures import image_items, read_images
+from sdstudio.ui.session import page_file
 from sdstudio.ui.text import ago, count, literal
 from sdstudio.workspace import Workspace, current_workspace
 
@@ -112,7 +113,7 @@ def show_steps(four: list[Step]) -> None:
                         st.badge("Next", color="primary")
                 st.markdown(step.what)
                 st.caption(step.stands)
-                st.page_link(f"pages/{step.page}.py", label=f"Open {step.title}", icon=":material/arrow_forward:")
+                st.page_link(page_file(step.page), label=f"Open {step.title}", icon=":material/arrow_forward:")
 
 
 def show_newest(workspace: Workspace, everything: list[Job]) -> None:
@@ -124,7 +125,7 @@ def show_newest(workspace: Workspace, everything: list[Job]) -> None:
         st.subheader("Your newest pictures")
         gallery(items[:NEWEST], key="newest", cell=8)
         return
-    example = next((item for item in list_datasets(workspace) if item.images), None)
+    example = next((item for item in list_datasets(workspace) if item.images and item.captioned == item.images), None)
     if example:
         st.subheader(f"To begin with: {literal(example.name)}")
         st.caption(literal(example.description) or "An example dataset that a model can learn from.")
@@ -148,7 +149,7 @@ def show_recent(everything: list[Job]) -> None:
 def wait_for_examples(workspace: Workspace) -> None:
     if not starter.is_drawing(workspace):
         st.rerun(scope="app")
-    st.info("The example pictures are being drawn; this takes a second or two.", icon=":material/palette:")
+    st.info("The example pictures are being drawn; this takes a few seconds.", icon=":material/palette:")
 
 
 main()

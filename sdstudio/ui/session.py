@@ -2,11 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import streamlit as st
 
 from sdstudio.schema import Job, UserError
 from sdstudio.ui.text import literal
+
+
+_PAGES = Path(__file__).resolve().parents[2] / "pages"
+
+
+def page_file(name: str) -> Path:
+    """The script of a page, as `st.Page`, `st.page_link` and `st.switch_page` take it."""
+    return _PAGES / f"{name}.py"
 
 
 @contextmanager

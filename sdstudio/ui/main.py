@@ -1,4 +1,8 @@
-"""What surrounds every page: the router, the sidebar with its live job indicator, the starter's examples."""
+"""The script that runs for every page: the router, the sidebar with its live job indicator, the starter's examples.
+
+It does not lie beside `pages/`: Streamlit takes a folder of that name beside the main script for its older kind of
+multi-page app, and would answer the first deep link after a start without this router.
+"""
 
 from pathlib import Path
 
@@ -7,6 +11,7 @@ import streamlit as st
 from sdstudio import jobs
 from sdstudio.schema import ENDED, UserError
 from sdstudio.ui import starter
+from sdstudio.ui.session import page_file
 from sdstudio.ui.text import count, literal
 from sdstudio.workspace import Workspace, current_workspace
 
@@ -20,13 +25,12 @@ PAGES = (
 _COMPONENTS = Path(__file__).parent / "components"
 
 
-def run(folder: Path) -> None:
-    """Run the page that the address names; `folder` holds the pages."""
+def main() -> None:
     st.set_page_config(page_title="SD Studio", page_icon=_COMPONENTS / "icon.svg", layout="wide")
     st.logo(str(_COMPONENTS / "logo.svg"), size="large", icon_image=str(_COMPONENTS / "icon.svg"))
     st.html(_COMPONENTS / "studio.css")
     pages = [
-        st.Page(folder / f"{name}.py", title=title, icon=icon, default=name == "home") for name, title, icon in PAGES
+        st.Page(page_file(name), title=title, icon=icon, default=name == "home") for name, title, icon in PAGES
     ]
     page = st.navigation(pages)
     try:
@@ -53,3 +57,6 @@ def _indicator(workspace: Workspace) -> None:
         st.progress(share, text=f"{literal(job.title or job.kind)} · {state}")
     if len(live) > 3:
         st.caption(f"and {count(len(live) - 3, 'more job')}")
+
+
+main()
