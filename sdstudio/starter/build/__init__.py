@@ -1,0 +1,1 @@
+"""Trains the bundled tiny models from nothing: `python -m sdstudio.starter.build`."""
