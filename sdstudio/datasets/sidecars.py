@@ -1,6 +1,7 @@
 """The captions that lie beside pictures: same-stem text files, and ImageFolder's metadata.jsonl or metadata.csv."""
 
 import csv
+import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -90,7 +91,7 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, str, str]]:
-    reader = csv.DictReader(_text(path).splitlines(keepends=True))
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""))
     if not {"file_name", "text"} <= set(reader.fieldnames or ()):
         raise UserError("It needs the columns 'file_name' and 'text' in its first line.")
     try:

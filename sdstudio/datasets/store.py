@@ -94,8 +94,11 @@ class DatasetStore:
             self._fill_caption(known, caption, source)
             return known, False
         picture = read_picture(data)
-        atomic_write(self.folder / "images" / f"{picture.id}.{picture.extension}", picture.data)
-        atomic_write(self._thumb_file(picture.id), picture.thumb)
+        try:
+            atomic_write(self.folder / "images" / f"{picture.id}.{picture.extension}", picture.data)
+            atomic_write(self._thumb_file(picture.id), picture.thumb)
+        except OSError as error:
+            raise UserError(f"The picture cannot be stored in {self.folder}: {error.strerror}.") from error
         with self._database.write() as connection:
             cursor = connection.execute(
                 "INSERT INTO image (id, origin, extension, file_name, width, height) VALUES (?, ?, ?, ?, ?, ?) "

@@ -1,0 +1,207 @@
+"""Bytes -> a stored picture: what is kept, what is written anew, what is refused and why."""
+
+import io
+import random
+import struct
+import zlib
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdstudio.datasets import intake
+from sdstudio.datasets.intake import RefusedPicture, read_picture
+
+RED, BLUE = (220, 30, 40), (20, 60, 200)
+
+
+def encode(picture: Image.Image, kind: str = "PNG", **settings) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **settings)
+    return buffer.getvalue()
+
+
+def two_halves(mode: str = "RGB", size: tuple[int, int] = (40, 20)) -> Image.Image:
+    """Red on the left, blue on the right."""
+    picture = Image.new("RGB", size, RED)
+    picture.paste(BLUE, (size[0] // 2, 0, *size))
+    return picture.convert(mode)
+
+
+def stored(data: bytes) -> Image.Image:
+    picture = Image.open(io.BytesIO(read_picture(data).data))
+    picture.load()
+    return picture
+
+
+def png_header_of(width: int, height: int) -> bytes:
+    """A PNG that promises `width` x `height` pixels and holds none."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("kind", "extension"), [("PNG", "png"), ("JPEG", "jpg"), ("WEBP", "webp")])
+def test_an_upright_rgb_picture_is_stored_as_it_came(kind, extension):
+    data = encode(two_halves(), kind)
+    picture = read_picture(data)
+    assert picture.data == data
+    assert picture.id == picture.origin == sha256(data).hexdigest()
+    assert (picture.extension, picture.width, picture.height) == (extension, 40, 20)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_exif_orientation_is_applied(kind):
+    exif = Image.Exif()
+    exif[intake.EXIF_ORIENTATION] = 6  # the camera was turned: show it rotated by 90 degrees clockwise
+    data = encode(two_halves(), kind, exif=exif)
+    picture = read_picture(data)
+    assert (picture.width, picture.height, picture.extension) == (20, 40, "png")
+    assert picture.id == sha256(picture.data).hexdigest() != picture.origin == sha256(data).hexdigest()
+    upright = stored(data)
+    assert upright.getexif().get(intake.EXIF_ORIENTATION) is None
+    assert np.allclose(upright.getpixel((10, 5)), RED, atol=12)
+    assert np.allclose(upright.getpixel((10, 35)), BLUE, atol=12)
+    assert Image.open(io.BytesIO(picture.thumb)).size == (20, 40)
+
+
+def sixteen_bit() -> Image.Image:
+    return Image.fromarray(np.linspace(0, 65535, 800).reshape(20, 40).astype(np.uint16))
+
+
+def clear_left_half() -> Image.Image:
+    picture = two_halves("RGBA")
+    picture.paste((0, 0, 0, 0), (0, 0, 20, 20))
+    return picture
+
+
+ODD = {
+    "cmyk": encode(two_halves("CMYK"), "JPEG"),
+    "grey": encode(two_halves("L")),
+    "grey jpeg": encode(two_halves("L"), "JPEG"),
+    "one bit": encode(two_halves("1")),
+    "palette": encode(two_halves("P")),
+    "grey alpha": encode(two_halves("LA")),
+    "palette alpha": encode(clear_left_half().quantize()),
+    "rgba": encode(clear_left_half()),
+    "rgba webp": encode(clear_left_half(), "WEBP", lossless=True),
+    "rgb with a transparent colour": encode(two_halves(), transparency=RED),
+    "16 bits": encode(sixteen_bit()),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_modes_become_rgb_png(name):
+    picture = read_picture(ODD[name])
+    upright = stored(ODD[name])
+    assert (upright.format, upright.mode, upright.size) == ("PNG", "RGB", (40, 20))
+    assert picture.id == sha256(picture.data).hexdigest() == read_picture(ODD[name]).id
+
+
+@pytest.mark.parametrize("name", ["palette alpha", "rgba", "rgba webp", "rgb with a transparent colour"])
+def test_transparency_becomes_white_and_the_rest_stays(name):
+    upright = stored(ODD[name])
+    assert upright.getpixel((5, 10)) == (255, 255, 255)
+    assert np.allclose(upright.getpixel((35, 10)), BLUE, atol=2)
+
+
+def test_sixteen_bits_are_scaled_not_clipped():
+    values = np.asarray(stored(ODD["16 bits"]))[..., 0].ravel()
+    assert np.abs(values - np.linspace(0, 255, 800)).max() <= 1
+
+
+def test_a_colour_profile_survives_the_new_file():
+    profile = b"\0" * 128
+    kept = stored(encode(clear_left_half(), icc_profile=profile))
+    dropped = stored(encode(two_halves("CMYK"), "JPEG", icc_profile=profile))
+    assert kept.info.get("icc_profile") == profile
+    assert "icc_profile" not in dropped.info
+
+
+def test_a_camera_jpeg_with_a_preview_behind_it_is_taken():
+    data = encode(two_halves(), "MPO", save_all=True, append_images=[two_halves(size=(8, 4))])
+    picture = read_picture(data)
+    assert (picture.data, picture.extension, picture.width) == (data, "jpg", 40)
+
+
+@pytest.mark.parametrize(("size", "expected"), [((1000, 500), (256, 128)), ((40, 20), (40, 20)), ((2000, 1), (256, 1))])
+def test_thumbs_are_small_webp(size, expected):
+    thumb = Image.open(io.BytesIO(read_picture(encode(two_halves(size=size))).thumb))
+    assert (thumb.format, thumb.size) == ("WEBP", expected)
+
+
+def animation(kind: str) -> bytes:
+    return encode(two_halves(), kind, save_all=True, append_images=[Image.new("RGB", (40, 20))], duration=100)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "not a PNG, JPEG or WebP"),
+        (b"hello, I am text", "not a PNG, JPEG or WebP"),
+        (encode(two_halves(), "GIF"), "not a PNG, JPEG or WebP"),
+        (encode(two_halves(), "BMP"), "not a PNG, JPEG or WebP"),
+        (encode(two_halves(), "TIFF"), "not a PNG, JPEG or WebP"),
+        (b"\x89PNG\r\n\x1a\n" + encode(two_halves(), "GIF"), "damaged"),
+        (b"\xff\xd8\xff", "damaged"),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "damaged"),
+        (animation("PNG"), "animation of 2 frames"),
+        (animation("WEBP"), "animation of 2 frames"),
+        (png_header_of(9000, 9000), "million pixels"),
+        (png_header_of(60000, 60000), "million pixels"),
+    ],
+)
+def test_refused_with_one_sentence(data, reason):
+    with pytest.raises(RefusedPicture, match=reason) as caught:
+        read_picture(data)
+    assert str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value)
+
+
+def test_too_many_bytes_are_refused_before_they_are_decoded(monkeypatch):
+    data = encode(two_halves())
+    monkeypatch.setattr(intake, "MAX_BYTES", len(data) - 1)
+    with pytest.raises(RefusedPicture, match="larger than"):
+        read_picture(data)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_every_cut_is_noticed(kind):
+    noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    data = encode(Image.fromarray(noise), kind)
+    for length in range(0, len(data) - 60, max(1, len(data) // 25)):
+        with pytest.raises(RefusedPicture):
+            read_picture(data[:length])
+
+
+def test_random_damage_is_either_refused_or_a_sound_picture():
+    """400 files with flipped, cut and inserted bytes: nothing but RefusedPicture leaves, and what stays decodes."""
+    generator = random.Random(0)
+    sources = [encode(two_halves(), kind) for kind in ("PNG", "JPEG", "WEBP")] + list(ODD.values())
+    outcomes = {"refused": 0, "taken": 0}
+    for round in range(400):
+        data = bytearray(sources[round % len(sources)])
+        for _ in range(generator.randint(1, 6)):
+            position = generator.randrange(8, len(data))
+            what = generator.choice(("flip", "cut", "insert"))
+            if what == "flip":
+                data[position] ^= 1 << generator.randrange(8)
+            elif what == "cut":
+                del data[position : position + generator.randint(1, 20)]
+                data.extend(b"\0" * 20)
+            else:
+                data[position:position] = generator.randbytes(5)
+        try:
+            picture = read_picture(bytes(data))
+        except RefusedPicture:
+            outcomes["refused"] += 1
+            continue
+        outcomes["taken"] += 1
+        with Image.open(io.BytesIO(picture.data)) as again:
+            again.load()
+            assert (again.mode, again.size) == ("RGB", (picture.width, picture.height))
+    assert min(outcomes.values()) > 20
