@@ -1,0 +1,230 @@
+"""Pictures from a model: every one with its own seed, every setting inside its PNG, nothing drawn twice."""
+
+import hashlib
+import io
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from sdstudio.engine.metadata import png_info
+from sdstudio.engine.pipeline import LoadedModel, check_side, load_model, pick_device
+from sdstudio.jobs.context import JobContext
+from sdstudio.models import resolve_base_model, resolve_checkpoint
+from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, SampleSettings, UserError, from_json, to_json
+from sdstudio.workspace import Workspace, atomic_write
+
+RECORDS_FILE = "images.jsonl"
+
+OnImage = Callable[[GeneratedImage], None]
+ShouldStop = Callable[[], bool]
+
+
+def run_generate(config: GenerateConfig, ctx: JobContext) -> None:
+    """Draw `count` pictures of every prompt from every model, with the same seeds for each, into the job's folder.
+
+    A job that was stopped or killed and is run again draws only what is missing. Raises UserError before anything is
+    drawn when a model cannot be found.
+    """
+    if not config.prompts:
+        raise UserError("There is no prompt: give at least one (an empty line draws without a prompt).")
+    for ref in config.models:
+        resolve_base_model(ctx.workspace, ref.base_model)
+        if ref.checkpoint:
+            resolve_checkpoint(ctx.workspace, ref.checkpoint)
+    first = _first_seed(config.settings.seed, ctx.folder)
+    pairs = [(prompt, first + index) for prompt in config.prompts for index in range(config.count)]
+    prompts, seeds = [prompt for prompt, _ in pairs], [seed for _, seed in pairs]
+    done, total = 0, len(pairs) * len(config.models)
+    ctx.progress(0, total, "pictures")
+
+    def count(image: GeneratedImage) -> None:
+        nonlocal done
+        done += 1
+        ctx.progress(done, total, "pictures")
+
+    for ref in config.models:
+        ctx.log(f"Drawing {len(pairs)} pictures from {ref.label or ref.checkpoint or ref.base_model}")
+        draw(ctx.workspace, ref, prompts, seeds, config.settings, ctx.folder, count, ctx.should_stop)
+        if ctx.should_stop():
+            ctx.log(f"Stopped after {done} of {total} pictures; they are kept.")
+            return
+
+
+def _first_seed(seed: int, folder: Path) -> int:
+    """The given seed; for −1 a random one, the same when the job is run again."""
+    if seed >= 0:
+        return seed
+    file = folder / "seed.json"
+    if not file.is_file():
+        atomic_write(file, json.dumps(secrets.randbelow(2**31)))
+    return int(json.loads(file.read_text()))
+
+
+def draw(
+    ws: Workspace,
+    model: ModelRef,
+    prompts: list[str],
+    seeds: list[int],
+    settings: SampleSettings,
+    folder: Path,
+    on_image: OnImage | None = None,
+    should_stop: ShouldStop | None = None,
+) -> list[GeneratedImage]:
+    """One picture per (prompts[i], seeds[i]) from `model`, as PNG files and lines of `images.jsonl` in `folder`.
+
+    A picture that `folder` already holds with the same model weights, prompt, seed and settings is not drawn again.
+    `on_image` is called with each picture, old or new. When `should_stop()` turns true, drawing ends within one
+    denoising step and what is finished is returned; otherwise the result is in the order of the prompts.
+    `settings.seed` is ignored. Raises UserError for a missing model, a checkpoint that does not fit, or a wrong size.
+    """
+    loaded = load_model(ws, model, torch.float16 if pick_device().type == "cuda" else torch.float32)
+    return draw_with(loaded, model, prompts, seeds, settings, folder, on_image, should_stop)
+
+
+def draw_with(
+    loaded: LoadedModel,
+    model: ModelRef,
+    prompts: list[str],
+    seeds: list[int],
+    settings: SampleSettings,
+    folder: Path,
+    on_image: OnImage | None = None,
+    should_stop: ShouldStop | None = None,
+) -> list[GeneratedImage]:
+    """`draw` with a model that is in memory already."""
+    pipeline = loaded.family.pipeline(loaded.pipeline, settings.scheduler).to(pick_device())
+    pipeline.set_progress_bar_config(disable=True)
+    width, height = (
+        check_side(pipeline, side, what) for side, what in ((settings.width, "width"), (settings.height, "height"))
+    )
+    wanted = [
+        GeneratedImage(
+            file="",
+            prompt=prompt,
+            negative_prompt=settings.negative_prompt,
+            seed=seed,
+            model=model,
+            checkpoint_hash=loaded.checkpoint_hash,
+            settings=replace(settings, seed=seed),
+            width=width,
+            height=height,
+        )
+        for prompt, seed in zip(prompts, seeds, strict=True)
+    ]
+    wanted = [replace(image, file=_file_name(image, loaded.base_hash)) for image in wanted]
+    finished = {image.file: replace(image, model=model) for image in read_images(folder)}
+    for image in dict.fromkeys(image.file for image in wanted if image.file in finished):
+        _tell(on_image, finished[image])
+    sampler = type(pipeline.scheduler).__name__
+    missing = list({image.file: image for image in wanted if image.file not in finished}.values())
+    for start in range(0, len(missing), settings.batch_size):
+        batch = missing[start : start + settings.batch_size]
+        prompts, seeds = [item.prompt for item in batch], [item.seed for item in batch]
+        pictures = sample(pipeline, prompts, seeds, settings, width, height, should_stop)
+        for item, picture in zip(batch, pictures, strict=False):
+            write_image(folder, item, picture, png_info(item, sampler, loaded.base_hash, loaded.label))
+            finished[item.file] = item
+            _tell(on_image, item)
+        if len(pictures) < len(batch):
+            break
+    return [finished[image.file] for image in wanted if image.file in finished]
+
+
+@torch.no_grad()
+def sample(
+    pipeline: DiffusionPipeline,
+    prompts: list[str],
+    seeds: list[int],
+    settings: SampleSettings,
+    width: int,
+    height: int,
+    should_stop: ShouldStop | None = None,
+) -> list[Image.Image]:
+    """One batch: picture i starts from a CPU generator seeded with seeds[i], so that it does not depend on the batch.
+
+    The pictures are those of the plain diffusers pipeline for the same settings. None when `should_stop()` turned true.
+    """
+    stopped = False
+
+    def check(
+        pipe: DiffusionPipeline, step: int, timestep: int, tensors: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        nonlocal stopped
+        if should_stop is not None and should_stop():
+            stopped = pipe._interrupt = True
+        return tensors
+
+    if should_stop is not None and should_stop():
+        return []
+    output = pipeline(
+        prompts,
+        negative_prompt=[settings.negative_prompt] * len(prompts) if settings.negative_prompt else None,
+        num_inference_steps=settings.steps,
+        guidance_scale=settings.guidance_scale,
+        width=width,
+        height=height,
+        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+        callback_on_step_end=check,
+    )
+    return [] if stopped else list(output.images)
+
+
+def read_images(folder: Path) -> list[GeneratedImage]:
+    """The pictures that `images.jsonl` lists and that are there; a line torn by a crash is passed over."""
+    try:
+        lines = (folder / RECORDS_FILE).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    images = []
+    for line in lines:
+        try:
+            image = from_json(GeneratedImage, json.loads(line))
+        except (json.JSONDecodeError, UserError):
+            continue
+        if (folder / image.file).is_file():
+            images.append(image)
+    return images
+
+
+def _file_name(image: GeneratedImage, base_hash: str) -> str:
+    """Prompt and seed to read, and a key of everything that decides the pixels."""
+    deciding = [
+        base_hash,
+        image.checkpoint_hash,
+        image.prompt,
+        image.negative_prompt,
+        image.seed,
+        image.width,
+        image.height,
+        image.settings.steps,
+        image.settings.guidance_scale,
+        image.settings.scheduler,
+    ]
+    key = hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:12]
+    words = re.sub(r"[^a-z0-9]+", "-", image.prompt.lower())[:40].strip("-") or "no-prompt"
+    return f"{words}-{image.seed}-{key}.png"
+
+
+def write_image(folder: Path, image: GeneratedImage, picture: Image.Image, info: PngInfo) -> None:
+    """Write the PNG and then its line in `images.jsonl`, so that a listed picture is always there."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", pnginfo=info)
+    atomic_write(folder / image.file, buffer.getvalue())
+    with (folder / RECORDS_FILE).open("ab+") as file:
+        if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
+            file.write(b"\n")  # ends a line that a crash has torn
+        file.write(json.dumps(to_json(image), ensure_ascii=False).encode() + b"\n")
+
+
+def _tell(on_image: OnImage | None, image: GeneratedImage) -> None:
+    if on_image is not None:
+        on_image(image)

@@ -1,0 +1,76 @@
+"""The diffusion loss and its weighting, for noise and velocity prediction.
+
+Notation: x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε,  SNR(t) = ᾱ_t / (1 − ᾱ_t).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import DDPMScheduler, DiffusionPipeline
+from torch import Tensor
+
+from sdstudio.schema import UserError
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """ᾱ_t for every training timestep, shape (T,), and what the U-Net predicts: 'epsilon' or 'v_prediction'."""
+
+    alphas_cumprod: Tensor
+    prediction_type: str
+
+
+def noise_schedule(pipeline: DiffusionPipeline) -> NoiseSchedule:
+    """The schedule that the model was made with, from its scheduler's config; a UserError when it is unsupported."""
+    scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
+    kind = scheduler.config.prediction_type
+    if kind not in ("epsilon", "v_prediction"):
+        raise UserError(f"Models with prediction type {kind!r} cannot be trained: choose another base model.")
+    return NoiseSchedule(scheduler.alphas_cumprod, kind)
+
+
+def snr(alphas_cumprod: Tensor, timesteps: Tensor) -> Tensor:
+    """Signal-to-noise ratio ᾱ_t / (1 − ᾱ_t) of each timestep; shape of `timesteps`."""
+    alpha = alphas_cumprod[timesteps]
+    return alpha / (1 - alpha)
+
+
+def add_noise(latents: Tensor, noise: Tensor, alphas_cumprod: Tensor, timesteps: Tensor) -> Tensor:
+    """x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε for latents and noise (B, C, H, W) and timesteps (B,)."""
+    alpha = alphas_cumprod[timesteps][:, None, None, None]
+    return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+
+
+def target(prediction_type: str, latents: Tensor, noise: Tensor, alphas_cumprod: Tensor, timesteps: Tensor) -> Tensor:
+    """What the U-Net should predict: ε, or v = √ᾱ_t ε − √(1 − ᾱ_t) x_0 (Salimans & Ho 2022, arXiv:2202.00512)."""
+    if prediction_type == "epsilon":
+        return noise
+    alpha = alphas_cumprod[timesteps][:, None, None, None]
+    return alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
+
+
+def min_snr_weights(prediction_type: str, ratio: Tensor, gamma: float) -> Tensor:
+    """Min-SNR-γ weights of the squared error (Hang et al. 2023, arXiv:2303.09556); all 1 when γ is 0.
+
+    min(SNR, γ) on the x_0 error is min(SNR, γ) / SNR on the ε error and min(SNR, γ) / (SNR + 1) on the v error.
+    """
+    if not gamma:
+        return torch.ones_like(ratio)
+    clipped = ratio.clamp(max=gamma)
+    return clipped / ratio if prediction_type == "epsilon" else clipped / (ratio + 1)
+
+
+def squared_error(prediction: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean squared error of each picture: (B, C, H, W), (B, C, H, W), (B,) -> (B,)."""
+    return weights * (prediction.float() - wanted.float()).square().mean(dim=(1, 2, 3))
+
+
+def with_prior(losses: Tensor, weights: Tensor, prior: Tensor) -> Tensor:
+    """L = mean over own pictures + mean over prior pictures, each loss times its example's weight.
+
+    With weight λ on the prior pictures this is DreamBooth's equation 2 (Ruiz et al. 2022, arXiv:2208.12242).
+    All three are (B,), `prior` boolean; the result is a scalar.
+    """
+    weighted = losses * weights
+    own = weighted[~prior].mean()
+    return own + weighted[prior].mean() if prior.any() else own

@@ -1,0 +1,137 @@
+"""From a base model and a checkpoint to a pipeline that draws."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+from sdstudio import registry
+from sdstudio.families.loading import tensor_shapes
+from sdstudio.models import (
+    BaseModel,
+    checkpoint_hash,
+    damage,
+    hash_base_model,
+    read_checkpoint,
+    resolve_base_model,
+    resolve_checkpoint,
+)
+from sdstudio.schema import Family, ModelRef, UserError, from_json
+from sdstudio.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A pipeline in memory; `base_hash` and `checkpoint_hash` (empty without checkpoint) name its exact weights."""
+
+    pipeline: DiffusionPipeline
+    family: Family
+    label: str
+    base_hash: str
+    checkpoint_hash: str = ""
+
+
+def pick_device() -> torch.device:
+    """The first CUDA device, or else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def local_path(base: BaseModel) -> Path:
+    """The base model's folder or file; a Hub model is fetched (safetensors only) when it is not in the cache."""
+    if base.kind != "hub":
+        return Path(base.path)
+    for local in (True, False):
+        try:
+            return Path(DiffusionPipeline.download(str(base.path), use_safetensors=True, local_files_only=local))
+        except (LocalEntryNotFoundError, OSError, HfHubHTTPError, RepositoryNotFoundError, ValueError):
+            continue
+    raise UserError(
+        f"The Hub model {base.ref!r} is not in the local cache and cannot be fetched: check its name, the network and, "
+        "for a gated model, `hf auth login`; or give a folder or .safetensors file."
+    )
+
+
+def family_of(path: Path) -> Family:
+    """The family whose models look like this; a UserError when it is none of the studio's."""
+    for family in registry.load("sdstudio.families").values():
+        if family.detect(path):
+            return family  # type: ignore[no-any-return]
+    if path.is_file() and any("lora" in name for name in tensor_shapes(path)):
+        raise UserError(f"{path.name} is a LoRA, not a base model: choose the base model that it belongs to.")
+    raise UserError(
+        f"{path.name} is none of the model families that the studio knows (Stable Diffusion 1.x, 2.x, XL): "
+        "choose another base model."
+    )
+
+
+def load_base(ws: Workspace, ref: str, dtype: torch.dtype = torch.float32) -> LoadedModel:
+    """The base model on the CPU, nothing trained yet."""
+    base = resolve_base_model(ws, ref)
+    path = local_path(base)
+    family = family_of(path)
+    pipeline = family.load(path, dtype)
+    _check_text_to_image(pipeline, base.label)
+    pipeline.set_progress_bar_config(disable=True)
+    return LoadedModel(pipeline, family, base.label, hash_base_model(ws, path))
+
+
+def _check_text_to_image(pipeline: DiffusionPipeline, label: str) -> None:
+    if pipeline.unet.config.in_channels != pipeline.vae.config.latent_channels:
+        raise UserError(
+            f"{label} is not a plain text-to-image model (its U-Net takes more than latents): choose another."
+        )
+
+
+def load_model(ws: Workspace, ref: ModelRef, dtype: torch.dtype = torch.float32) -> LoadedModel:
+    """The model that `ref` names, on the CPU, its checkpoint taken in.
+
+    Raises UserError when base model or checkpoint is missing, damaged, or one does not belong to the other.
+    """
+    if not ref.checkpoint:
+        return load_base(ws, ref.base_model, dtype)
+    folder = resolve_checkpoint(ws, ref.checkpoint)
+    checkpoint = read_checkpoint(folder)
+    fault = damage(folder)
+    if fault:
+        raise UserError(f"The checkpoint {folder} is damaged ({fault}): choose an earlier one.")
+    base = load_base(ws, ref.base_model, dtype)
+    if base.family.name != checkpoint.family:
+        raise UserError(
+            f"The checkpoint {folder.name} was trained on the {checkpoint.family!r} family (base model "
+            f"{checkpoint.base_model!r}) and does not fit {ref.base_model!r}, which is {base.family.name!r}: "
+            "choose the base model that it was trained on."
+        )
+    method = find_method(checkpoint.method)
+    method.load(base.pipeline, folder, from_json(method.Options, checkpoint.method_options))
+    label = ref.label or f"{base.label} + {checkpoint.run} step {checkpoint.step}"
+    return LoadedModel(base.pipeline, base.family, label, base.base_hash, checkpoint_hash(folder))
+
+
+def find_method(name: str):  # type: ignore[no-untyped-def]
+    """The method plug-in of this name; a UserError naming those that exist otherwise."""
+    methods = registry.load("sdstudio.methods")
+    if name not in methods:
+        raise UserError(f"There is no method {name!r}: choose one of {', '.join(sorted(methods))}.")
+    return methods[name]
+
+
+def latent_factor(pipeline: DiffusionPipeline) -> int:
+    """Pixels per latent, along one side."""
+    return int(2 ** (len(pipeline.vae.config.block_out_channels) - 1))
+
+
+def own_size(pipeline: DiffusionPipeline) -> int:
+    """Side, in pixels, of the square pictures that the model was made for."""
+    return int(pipeline.unet.config.sample_size) * latent_factor(pipeline)
+
+
+def check_side(pipeline: DiffusionPipeline, side: int, what: str) -> int:
+    """`side` in pixels, the model's own for 0; a UserError when the model cannot take it."""
+    factor = latent_factor(pipeline)
+    if side % factor:
+        raise UserError(
+            f"The {what} {side} does not fit this model: use a multiple of {factor}, such as {own_size(pipeline)}."
+        )
+    return side or own_size(pipeline)

@@ -1,0 +1,113 @@
+"""What the families share: reading a diffusers folder or a single .safetensors file, and choosing the sampler."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import DiffusionPipeline
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
+
+from sdstudio.models import is_supported, pipeline_class_name
+from sdstudio.schema import UserError
+
+SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ddim": ("DDIMScheduler", {"clip_sample": False}),
+    "dpm++2m": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "solver_order": 2}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler a": ("EulerAncestralDiscreteScheduler", {}),
+}
+
+
+@dataclass(frozen=True)
+class PictureSize:
+    """(height, width) before resizing, (top, left) of the crop after it, (height, width) of the result; pixels."""
+
+    original: tuple[int, int]
+    crop: tuple[int, int]
+    target: tuple[int, int]
+
+
+@cache
+def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every tensor in a .safetensors file, read from its header; a UserError when it is damaged."""
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file.name} is not a whole .safetensors file ({error}): get the file again.") from error
+
+
+def is_pipeline_of(path: Path, class_name: str) -> bool:
+    """True for a diffusers folder whose model_index.json names this pipeline class."""
+    return path.is_dir() and pipeline_class_name(path) == class_name
+
+
+def load_folder(path: Path, pipeline_class: type[DiffusionPipeline], dtype: torch.dtype) -> DiffusionPipeline:
+    """Load a diffusers folder from safetensors weights only."""
+    try:
+        return pipeline_class.from_pretrained(path, dtype=dtype, use_safetensors=True, local_files_only=True)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(
+            f"The model folder {path} cannot be loaded ({_first_line(error)}): it must hold every component that its "
+            "model_index.json names, with .safetensors weights."
+        ) from error
+
+
+def load_single_file(
+    path: Path, pipeline_class: type[DiffusionPipeline], config_repository: str, dtype: torch.dtype
+) -> DiffusionPipeline:
+    """Load a single file in the original (LDM) layout.
+
+    Such a file holds weights only. Its configuration and tokenizer come from a diffusers folder: the file's own
+    folder, a folder beside it of the file's name without '.safetensors', or `config_repository` of the Hub (its cache
+    first). Raises UserError saying so when there is none.
+    """
+    config = _config_folder(path, config_repository)
+    try:
+        return pipeline_class.from_single_file(str(path), config=str(config), dtype=dtype, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise UserError(
+            f"{path.name} does not fit the configuration in {config} ({_first_line(error)}): put the configuration of "
+            f"its own model in the folder {path.with_suffix('')}."
+        ) from error
+
+
+def _config_folder(path: Path, repository: str) -> Path:
+    for folder in (path.with_suffix(""), path.parent):
+        if (folder / "model_index.json").is_file() and is_supported(folder):
+            return folder
+    patterns = ["*.json", "*.txt", "*/*.json", "*/*.txt"]
+    for local in (True, False):
+        try:
+            return Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=local))
+        except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
+            continue
+    raise UserError(
+        f"{path.name} holds only weights, and the Hub cannot be reached for the configuration and tokenizer of "
+        f"{repository}: connect once, or put that model's diffusers folder (weights may be left out) at "
+        f"{path.with_suffix('')}."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:200]
+
+
+def with_sampler(pipeline: DiffusionPipeline, sampler: str) -> DiffusionPipeline:
+    """The same weights under another sampler; 'default' is the one that the model came with."""
+    if sampler == "default":
+        return pipeline
+    class_name, settings = SAMPLERS[sampler]
+    scheduler = getattr(diffusers, class_name).from_config(pipeline.scheduler.config, **settings)
+    return type(pipeline)(**{**pipeline.components, "scheduler": scheduler}, **_flags(pipeline))
+
+
+def _flags(pipeline: DiffusionPipeline) -> dict[str, Any]:
+    """Constructor arguments of the pipeline that are not components, such as `force_zeros_for_empty_prompt`."""
+    accepted = {"requires_safety_checker", "force_zeros_for_empty_prompt"}
+    return {key: value for key, value in pipeline.config.items() if key in accepted}
