@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -259,15 +260,17 @@ def test_out_in_and_out_again_is_the_same_to_the_byte(ws, full, tmp_path, format
     assert "deep/c.v2.png" in pictures
 
 
-def test_imagefolder_reads_what_the_store_holds(ws, full, tmp_path, monkeypatch):
+def test_imagefolder_reads_what_the_store_holds(ws, full, tmp_path):
     datasets = pytest.importorskip("datasets")
     export_dataset(ws, "set", tmp_path / "out", "imagefolder")
     loaded = datasets.load_dataset(
         "imagefolder", data_dir=str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache")
     )
-    colours = {full.image_path(image.id).read_bytes(): image.caption for image in full.images()}
+    stored = {full.image_path(image.id).read_bytes(): image.caption for image in full.images()}
     undecoded = loaded.cast_column("image", datasets.Image(decode=False))
-    assert {(row["image"]["bytes"] or open(row["image"]["path"], "rb").read()): row["text"] for row in undecoded} == colours
+    assert {
+        row["image"]["bytes"] or Path(row["image"]["path"]).read_bytes(): row["text"] for row in undecoded
+    } == stored
 
 
 def test_csv_has_a_header_and_file_names(ws, full, tmp_path):
@@ -293,7 +296,7 @@ def test_an_export_into_an_empty_folder_is_fine_and_into_a_full_one_is_refused(w
 
 def test_a_failed_export_leaves_nothing(ws, full, tmp_path):
     full.image_path(full.images()[-1].id).unlink()
-    with pytest.raises(UserError, match="failed .No such file"):
+    with pytest.raises(UserError, match="failed"):
         export_dataset(ws, "set", tmp_path / "new" / "out", "csv")
     assert list((tmp_path / "new").iterdir()) == []
 

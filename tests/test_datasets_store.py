@@ -1,4 +1,4 @@
-"""The caption store: nothing acknowledged is lost, nobody is overwritten in silence, the past can be read and undone."""
+"""The caption store: nothing acknowledged is lost, nobody is overwritten in silence, the past can be undone."""
 
 import io
 import os
@@ -205,7 +205,12 @@ def test_saving_the_same_again_changes_nothing(store, red):
 
 @pytest.mark.parametrize(
     ("typed", "stored"),
-    [(" a\r\n b \n\nc ", "a b c"), ("two  spaces", "two  spaces"), ("nul\0\ud800", "nul?"), ("naïve 猫 😀", "naïve 猫 😀")],
+    [
+        (" a\r\n b \n\nc ", "a b c"),
+        ("two  spaces", "two  spaces"),
+        ("nul\0\ud800", "nul?"),
+        ("naïve 猫 😀", "naïve 猫 😀"),
+    ],
 )
 def test_a_caption_is_one_line_of_text(store, red, typed, stored):
     assert store.set_caption(red, typed, ANN, 1).caption == stored
