@@ -143,7 +143,7 @@ def _config(kind: type[T], arguments: argparse.Namespace, fields: Sequence[Field
     """The config: `under` (or the --config file), with the flags that were given on top."""
     settings = read_json(Path(arguments.config)) if getattr(arguments, "config", None) else under or {}
     if not isinstance(settings, dict):
-        raise UserError(f"{arguments.config} does not hold a JSON object; see `sdstudio {arguments.command} --help`.")
+        raise UserError(f"{arguments.config} does not hold a JSON object of settings.")
     return from_json(kind, merge(settings, given(arguments, fields)))
 
 

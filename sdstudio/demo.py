@@ -95,9 +95,10 @@ def _copy_without_captions(ws: Workspace) -> None:
     from sdstudio.datasets import create_dataset, list_datasets, open_dataset
 
     if DRAFTS in (info.name for info in list_datasets(ws)):
-        return
+        drafts = open_dataset(ws, DRAFTS)
+    else:
+        drafts = create_dataset(ws, DRAFTS, f"The pictures of {STYLE} with BLIP's drafts for captions.")
     source = open_dataset(ws, STYLE)
-    drafts = create_dataset(ws, DRAFTS, "The pictures of asim-style with drafts by BLIP instead of detailed captions")
     for image in source.images():
         drafts.add(source.image_path(image.id).read_bytes(), image.file_name)
 

@@ -11,6 +11,7 @@ from typing import Any
 from sdstudio import registry
 from sdstudio.schema import (
     CaptionConfig,
+    CaptionedImage,
     GenerateConfig,
     ImportConfig,
     ModelRef,
@@ -43,6 +44,7 @@ def train(ws: Workspace, config: TrainConfig) -> TrainConfig:
     from sdstudio.datasets import open_dataset
     from sdstudio.models import resolve_base_model
 
+    images: Sequence[CaptionedImage]
     if config.snapshot:
         images = open_dataset(ws, config.dataset).load_snapshot(config.snapshot).images
     else:
@@ -66,23 +68,19 @@ def generate(ws: Workspace, config: GenerateConfig) -> GenerateConfig:
 
 
 def evaluate(ws: Workspace, config: Protocol) -> Protocol:
-    known = registry.load("sdstudio.metrics")
-    for metric in config.metrics:
-        if metric not in known:
-            raise UserError(f"There is no metric named {metric!r}; choose from {', '.join(sorted(known))}.")
-    if not config.prompts:
-        raise UserError("The protocol has no prompts; give the prompts that every model is asked.")
-    if not config.seeds:
-        raise UserError("The protocol has no seeds; give one seed or more.")
+    from sdstudio.evaluation import check_protocol
+
+    config = replace(config, models=_models(ws, config.models))
+    check_protocol(ws, config)
     if config.reference:
         _images(ws, config.reference)
-    return replace(config, models=_models(ws, config.models))
+    return config
 
 
-def _images(ws: Workspace, dataset: str) -> Sequence[Any]:
+def _images(ws: Workspace, dataset: str) -> Sequence[CaptionedImage]:
     from sdstudio.datasets import open_dataset
 
-    images: Sequence[Any] = open_dataset(ws, dataset).images()
+    images = open_dataset(ws, dataset).images()
     if not images:
         raise UserError(
             f"The dataset {dataset!r} has no pictures; bring some in with "

@@ -1,0 +1,254 @@
+"""The `sdstudio` command: what it prints, and one sentence with exit code 2 for everything that a person can mend."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sdstudio import cli, jobs, registry
+from sdstudio.datasets import create_dataset, open_dataset
+from sdstudio.schema import ENDED
+from sdstudio.workspace import ENV_VAR, Workspace, write_json
+
+
+@pytest.fixture
+def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """An empty workspace that every command uses; the example datasets are left out, they take seconds to draw."""
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.root.mkdir()
+    monkeypatch.setenv(ENV_VAR, str(workspace.root))
+    monkeypatch.setattr(cli, "install_starter", lambda ws: None)
+    return workspace
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index in range(4):
+        Image.new("RGB", (64, 64), (60 * index, 80, 120)).save(folder / f"{index}.png")
+        (folder / f"{index}.txt").write_text(f"asim. a plain picture, number {index}")
+    return folder
+
+
+def import_pictures(pictures: Path, dataset: str = "mine") -> None:
+    assert cli.main(["dataset", "import", str(pictures), "--dataset", dataset]) == 0
+
+
+def contents(ws: Workspace) -> set[Path]:
+    """Every folder and file that is somebody's work: neither the cache nor the queue's own files."""
+    parents = (ws.datasets, ws.runs, ws.images, ws.evaluations, ws.tasks)
+    return {path for parent in parents for path in parent.rglob("*") if path.suffix != ".db-journal"}
+
+
+def test_import_list_show_export(ws: Workspace, pictures: Path, tmp_path: Path, capsys) -> None:
+    import_pictures(pictures)
+    assert "4 added, 0 there already, 0 refused" in capsys.readouterr().out
+    assert cli.main(["dataset", "list"]) == 0
+    assert "mine" in capsys.readouterr().out
+    assert cli.main(["dataset", "show", "mine", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert sorted(image["caption"] for image in shown) == [f"asim. a plain picture, number {n}" for n in range(4)]
+    assert cli.main(["dataset", "export", "mine", str(tmp_path / "out"), "--format", "csv"]) == 0
+    assert "4 pictures" in capsys.readouterr().out
+    assert (tmp_path / "out" / "metadata.csv").is_file()
+
+
+def test_json_is_all_that_standard_output_holds(ws: Workspace, pictures: Path, capsys) -> None:
+    assert cli.main(["dataset", "import", str(pictures), "--dataset", "mine", "--json"]) == 0
+    job = json.loads(capsys.readouterr().out)
+    assert (job["state"], job["done"]) == ("succeeded", 4)
+    for command in (["dataset", "list"], ["jobs", "list"], ["jobs", "show", job["id"]], ["jobs", "logs", job["id"]]):
+        assert cli.main([*command, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)
+
+
+def wrong_inputs() -> list[tuple[list[str], str]]:
+    return [
+        (["dataset", "import", "EMPTY", "--dataset", "new"], "is empty"),
+        (["dataset", "import", "NONE", "--dataset", "new"], "There is no folder"),
+        (["dataset", "import", "TEXTS", "--dataset", "new"], "no usable picture"),
+        (["dataset", "import", "PICTURES", "--dataset", "../up"], "not a usable dataset name"),
+        (["dataset", "import", "PICTURES"], "not a usable dataset name"),
+        (["dataset", "show", "none"], "There is no dataset 'none'"),
+        (["dataset", "export", "mine", "PICTURES"], "is not empty"),
+        (["caption", "--dataset", "none"], "There is no dataset 'none'"),
+        (["caption", "--dataset", "mine", "--captioner", "none"], "no captioner named 'none'"),
+        (["caption", "--dataset", "mine", "--num-beams", "0"], "num_beams is 0, the least is 1"),
+        (["train", "--dataset", "bare"], "No picture of the dataset 'bare' has a caption"),
+        (["train", "--dataset", "mine", "--method", "none"], "no method named 'none'"),
+        (["train", "--dataset", "mine", "--base-model", "./none.safetensors"], "no base model"),
+        (["train", "--dataset", "mine", "--base-model", "nonsense"], "base model 'nonsense' is unknown"),
+        (["train", "--dataset", "mine", "--rank", "many"], "rank: Input should be a valid integer"),
+        (["train", "--dataset", "mine", "--steps", "0"], "steps is 0, the least is 1"),
+        (["train", "--dataset", "mine", "--lr-scheduler", "up"], "choose one of constant"),
+        (["train", "--dataset", "mine", "--snapshot", "0" * 64], "snapshot"),
+        (["train", "--dataset", "mine", "--loud"], "--loud"),
+        (["train", "--config", "NONE"], "There is no file"),
+        (["train", "--config", "TEXTS/a.png"], "is not valid JSON"),
+        (["train", "--config", "UNKNOWN"], "unknown key 'loop.stpes'"),
+        (["generate"], "There is no prompt"),
+        (["generate", "--prompts", "x", "--model", "runs/none/checkpoints/step-000001"], "no checkpoint"),
+        (["generate", "--prompts", "x", "--model", "nonsense"], "base model 'nonsense' is unknown"),
+        (["generate", "--prompts", "x", "--guidance-scale", "99"], "the most is 30"),
+        (["evaluate", "--model", "base", "--metrics", "beauty"], "beauty"),
+        (["evaluate", "--model", "base", "--reference", "none"], "There is no dataset 'none'"),
+        (["evaluate", "--model", "runs/none"], "no checkpoint"),
+        (["jobs", "show", "none"], "There is no job none"),
+        (["jobs", "stop", "../../etc"], "not a usable job name"),
+        (["jobs", "list", "--kind"], "expected one argument"),
+        (["dance"], "invalid choice: 'dance'"),
+        ([], "COMMAND"),
+    ]
+
+
+@pytest.mark.parametrize(("command", "message"), wrong_inputs(), ids=lambda value: str(value)[:60])
+def test_wrong_input_is_one_sentence_and_code_2(
+    ws: Workspace, pictures: Path, tmp_path: Path, capsys, command: list[str], message: str
+) -> None:
+    import_pictures(pictures)
+    bare = create_dataset(ws, "bare")
+    bare.add((pictures / "0.png").read_bytes(), "0.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.png").write_text("not a picture")
+    write_json(tmp_path / "unknown.json", {"dataset": "mine", "loop": {"stpes": 3}})
+    places = {
+        "EMPTY": tmp_path / "empty",
+        "NONE": tmp_path / "none",
+        "TEXTS": tmp_path / "texts",
+        "TEXTS/a.png": tmp_path / "texts" / "a.png",
+        "PICTURES": pictures,
+        "UNKNOWN": tmp_path / "unknown.json",
+    }
+    before = contents(ws)
+    capsys.readouterr()
+    assert cli.main([str(places.get(word, word)) for word in command]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err
+    assert printed.err.startswith("sdstudio: ")
+    assert printed.err.count("\n") == 1
+    if "TEXTS" not in command:
+        assert contents(ws) == before
+    assert not (ws.datasets / "new").exists()
+
+
+def test_every_plugin_has_flags(ws: Workspace, capsys) -> None:
+    """Also: no option of a plug-in takes a flag that the job itself has."""
+    for package, command, flag in (
+        ("sdstudio.methods", "train", "--method"),
+        ("sdstudio.captioners", "caption", "--captioner"),
+    ):
+        for name, record in registry.load(package).items():
+            with pytest.raises(SystemExit) as leaving:
+                cli.main([command, flag, name, "--help"])
+            assert leaving.value.code == 0
+            text = capsys.readouterr().out
+            for field in record.Options.__dataclass_fields__:
+                assert f"--{field.replace('_', '-')}" in text
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["dataset"], ["dataset", "import"], ["evaluate"], ["jobs", "stop"]])
+def test_help_is_there(ws: Workspace, capsys, command: list[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        cli.main([*command, "--help"])
+    assert leaving.value.code == 0
+    assert "usage: sdstudio" in capsys.readouterr().out
+
+
+def test_flags_win_over_the_config_file(ws: Workspace, pictures: Path, tmp_path: Path, capsys) -> None:
+    import_pictures(pictures)
+    config = {"dataset": "mine", "method": "sam", "method_options": {"rank": 4}, "loop": {"steps": 7, "seed": 3}}
+    write_json(tmp_path / "run.json", config)
+    argv = [
+        "train",
+        "--config",
+        str(tmp_path / "run.json"),
+        "--steps",
+        "9",
+        "--prior-images",
+        "0",
+        "--detach",
+        "--json",
+    ]
+    from sdstudio.jobs.devices import compute_devices, device_lock
+
+    with device_lock(ws, compute_devices()[0]):
+        capsys.readouterr()
+        assert cli.main(argv) == 0
+        job = json.loads(capsys.readouterr().out)
+        written = json.loads((Path(job["folder"]) / "config.json").read_text())
+        assert cli.main(["jobs", "stop", job["id"], "--now"]) == 0
+        assert jobs.wait(ws, job["id"], 60).state == "cancelled"
+    assert (written["loop"]["steps"], written["loop"]["seed"]) == (9, 3)
+    assert (written["method_options"]["rank"], written["method_options"]["prior_images"]) == (4, 0)
+
+
+def test_a_detached_job_is_queued_and_followed(ws: Workspace, pictures: Path, capsys) -> None:
+    assert cli.main(["dataset", "import", str(pictures), "--dataset", "mine", "--detach"]) == 0
+    job_id = capsys.readouterr().out.split()[1].rstrip(";")
+    assert jobs.wait(ws, job_id, 60).state == "succeeded"
+    for command, expected in (("show", "4/4 files"), ("logs", "4 added")):
+        assert cli.main(["jobs", command, job_id]) == 0
+        assert expected in capsys.readouterr().out
+    assert cli.main(["jobs", "list"]) == 0
+    assert job_id in capsys.readouterr().out
+
+
+def test_ctrl_c_lets_the_job_save_and_exits_130(ws: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for index in range(1500):
+        Image.new("RGB", (32, 32), (index % 256, index // 256, 7)).save(folder / f"{index}.png")
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from sdstudio import cli; cli.install_starter = lambda ws: None; sys.exit(cli.main())",
+    ]
+    process = subprocess.Popen(
+        [*command, "dataset", "import", str(folder), "--dataset", "mine"],
+        env={**os.environ, ENV_VAR: str(ws.root)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (ws.tasks.is_dir() and any(job.done for job in jobs.list_jobs(ws))):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    (job,) = jobs.list_jobs(ws)
+    assert job.state == "cancelled"
+    assert "Stopped as asked" in job.message and job.message in errors
+    assert len(open_dataset(ws, "mine").images()) >= job.done > 0
+
+
+def test_train_generate_evaluate(ws: Workspace, pictures: Path, tmp_path: Path, capsys) -> None:
+    import_pictures(pictures)
+    capsys.readouterr()
+    small = ["--steps", "2", "--batch-size", "2", "--rank", "2", "--sample-every", "0"]
+    assert cli.main(["train", "--dataset", "mine", *small, "--json"]) == 0
+    run = json.loads(capsys.readouterr().out)
+    assert (run["state"], run["done"], run["unit"]) == ("succeeded", 2, "steps")
+    drawing = ["generate", "--model", "base", "--model", run["id"], "--prompts", "asim. a cat", "--steps", "2"]
+    assert cli.main([*drawing, "--seed", "5", "--count", "2"]) == 0
+    files = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(files) == 4
+    for file in files:
+        with Image.open(file) as picture:
+            assert picture.size == (64, 64)
+    protocol = {"prompts": ["{trigger} a cat", "{trigger} a dog"], "drift_prompts": ["a cat", "a dog"], "seeds": [1, 2]}
+    write_json(tmp_path / "protocol.json", {**protocol, "reference": "mine", "settings": {"steps": 2}})
+    comparing = ["evaluate", "--config", str(tmp_path / "protocol.json"), "--model", "base", "--model", run["id"]]
+    assert cli.main(comparing) == 0
+    printed = capsys.readouterr().out
+    assert "base" in printed and "report.html" in printed
+    assert all(job.state in ENDED for job in jobs.list_jobs(ws))
