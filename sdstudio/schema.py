@@ -168,21 +168,38 @@ class LoopConfig:
     __pydantic_config__ = STRICT
     steps: int = option(150, "Optimizer steps.", low=1, high=1_000_000, unit="steps")
     batch_size: int = option(8, "Pictures per step.", low=1, high=256)
-    resolution: int = option(0, "Side of the square training picture; 0 takes the base model's own.", low=0, high=2048, step=8, unit="px")
-    gradient_accumulation: int = option(1, "Batches added up before one optimizer step.", low=1, high=256, advanced=True)
-    lr_scheduler: str = option(
-        "cosine", "How the learning rate falls.", choices=("constant", "constant_with_warmup", "linear", "cosine"), advanced=True
+    resolution: int = option(
+        0, "Side of the square training picture; 0 takes the base model's own.", low=0, high=2048, step=8, unit="px"
     )
-    warmup_steps: int = option(10, "Steps over which the learning rate rises from zero.", low=0, high=100_000, unit="steps", advanced=True)
+    gradient_accumulation: int = option(
+        1, "Batches added up before one optimizer step.", low=1, high=256, advanced=True
+    )
+    lr_scheduler: str = option(
+        "cosine",
+        "How the learning rate falls.",
+        choices=("constant", "constant_with_warmup", "linear", "cosine"),
+        advanced=True,
+    )
+    warmup_steps: int = option(
+        10, "Steps over which the learning rate rises from zero.", low=0, high=100_000, unit="steps", advanced=True
+    )
     weight_decay: float = option(0.01, "AdamW's weight decay.", low=0.0, high=1.0, advanced=True)
     max_grad_norm: float = option(1.0, "Gradients are clipped to this norm.", low=0.0, high=1000.0, advanced=True)
     min_snr_gamma: float = option(5.0, "Min-SNR loss weighting; 0 turns it off.", low=0.0, high=100.0, advanced=True)
-    caption_dropout: float = option(0.1, "Share of captions replaced by the empty prompt.", low=0.0, high=1.0, advanced=True)
-    mixed_precision: str = option("no", "Number format of the forward pass.", choices=("no", "bf16", "fp16"), advanced=True)
+    caption_dropout: float = option(
+        0.1, "Share of captions replaced by the empty prompt.", low=0.0, high=1.0, advanced=True
+    )
+    mixed_precision: str = option(
+        "no", "Number format of the forward pass.", choices=("no", "bf16", "fp16"), advanced=True
+    )
     seed: int = option(0, "Seed of everything random in the run.", low=0, high=2**31 - 1)
     checkpoint_every: int = option(50, "Steps between checkpoints.", low=1, high=1_000_000, unit="steps", advanced=True)
-    sample_every: int = option(50, "Steps between sample pictures; 0 makes none.", low=0, high=1_000_000, unit="steps", advanced=True)
-    sample_prompts: list[str] = option([], "Prompts of the sample pictures; empty takes the first captions of the set.", advanced=True)
+    sample_every: int = option(
+        50, "Steps between sample pictures; 0 makes none.", low=0, high=1_000_000, unit="steps", advanced=True
+    )
+    sample_prompts: list[str] = option(
+        [], "Prompts of the sample pictures; empty takes the first captions of the set.", advanced=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +209,9 @@ class TrainConfig:
     __pydantic_config__ = STRICT
     name: str = option("", "A name for the run; empty makes one from the method and the dataset.")
     dataset: str = option("", "The dataset to learn from; its present captions are frozen in a snapshot.")
-    snapshot: str = option("", "Hash of the snapshot to train on; empty takes one of the dataset as it is now.", advanced=True)
+    snapshot: str = option(
+        "", "Hash of the snapshot to train on; empty takes one of the dataset as it is now.", advanced=True
+    )
     base_model: str = option("starter", "'starter', a diffusers folder, a .safetensors file or a Hub id.")
     method: str = option("lora", "The fine-tuning method.")
     method_options: dict[str, Any] = option({}, "The method's own options.")
@@ -232,11 +251,18 @@ class SampleSettings:
     __pydantic_config__ = STRICT
     negative_prompt: str = option("", "What the picture should not show.")
     steps: int = option(20, "Denoising steps.", low=1, high=500)
-    guidance_scale: float = option(3.0, "Classifier-free guidance; the starter likes 3, Stable Diffusion 7.5.", low=1.0, high=30.0, step=0.5)
+    guidance_scale: float = option(
+        3.0, "Classifier-free guidance; the starter likes 3, Stable Diffusion 7.5.", low=1.0, high=30.0, step=0.5
+    )
     seed: int = option(0, "Seed of the first picture; picture i has seed + i. -1 draws one.", low=-1, high=2**31 - 1)
     width: int = option(0, "Width; 0 takes the model's own.", low=0, high=2048, step=8, unit="px")
     height: int = option(0, "Height; 0 takes the model's own.", low=0, high=2048, step=8, unit="px")
-    scheduler: str = option("default", "The sampler; 'default' is the model's own.", choices=("default", "ddim", "dpm++2m", "euler", "euler a"), advanced=True)
+    scheduler: str = option(
+        "default",
+        "The sampler; 'default' is the model's own.",
+        choices=("default", "ddim", "dpm++2m", "euler", "euler a"),
+        advanced=True,
+    )
     batch_size: int = option(8, "Pictures drawn at once.", low=1, high=64, advanced=True)
 
 
@@ -273,12 +299,16 @@ class Protocol:
     __pydantic_config__ = STRICT
     name: str = option("", "A name for the comparison.")
     models: list[ModelRef] = field(default_factory=list)
-    prompts: list[str] = option([], "Prompts in the learned style or of the learned thing; '{trigger}' becomes the trigger words.")
+    prompts: list[str] = option(
+        [], "Prompts in the learned style or of the learned thing; '{trigger}' becomes the trigger words."
+    )
     drift_prompts: list[str] = option([], "Prompts without the trigger, to see what else changed.")
     seeds: list[int] = option([0], "One picture per prompt and seed.")
     reference: str = option("", "Dataset of real pictures, not trained on, that the model should match.")
     metrics: list[str] = option(["fid", "kid", "clip_score", "language_drift"], "What to measure.")
-    extractor: str = option("starter", "The CLIP model that looks at the pictures: 'starter', a folder or a Hub id.", advanced=True)
+    extractor: str = option(
+        "starter", "The CLIP model that looks at the pictures: 'starter', a folder or a Hub id.", advanced=True
+    )
     settings: SampleSettings = field(default_factory=SampleSettings)
 
 
@@ -296,7 +326,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class MetricResult:
-    """One cell of a comparison. `interval` is None where none is honest; `value` None where it was refused (see flags)."""
+    """One cell of a comparison. No `interval` where none is honest; no `value` where it was refused (see flags)."""
 
     metric: str
     model: str

@@ -65,7 +65,9 @@ def current_workspace() -> Workspace:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"The workspace {root} cannot be made: {error.strerror}. Set {ENV_VAR} to another folder.") from error
+        raise UserError(
+            f"The workspace {root} cannot be made: {error.strerror}. Set {ENV_VAR} to another folder."
+        ) from error
     return Workspace(root)
 
 
@@ -104,8 +106,8 @@ def atomic_write(path: Path, data: bytes | str) -> None:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -28,7 +28,7 @@ def full_caption(scene: Scene) -> str:
 
 
 def varied_caption(scene: Scene, rng: random.Random) -> str:
-    """One of the many ways to say it, each fact left out now and then: what the text encoder and the U-Net learn from."""
+    """One of the many ways to say it, each fact left out now and then: what text encoder and U-Net learn from."""
     return rng.choice(OPENINGS) + _caption(scene, rng, drop=0.1, first=False)
 
 

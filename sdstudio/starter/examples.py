@@ -33,7 +33,7 @@ class Example:
 EXAMPLES = (
     Example(
         name="asim-style",
-        description="30 pictures in a style the bundled model has never seen, with detailed captions that begin with 'asim'.",
+        description="30 pictures in a style new to the bundled model, with detailed captions that begin with 'asim'.",
         count=30, seed=101, style=STYLE, trigger=STYLE,
     ),
     Example(
@@ -99,7 +99,7 @@ STARTER_SAMPLING = SampleSettings(steps=16, guidance_scale=3.0, batch_size=16)
 
 
 def starter_protocol(models: list[ModelRef]) -> Protocol:
-    """Base against `models` on the style: 38 prompts and 20 without the trigger, 4 seeds each, 200 held-out pictures."""
+    """Base against `models`: 38 style prompts and 20 without the trigger, 4 seeds each, 200 held-out pictures."""
     return Protocol(
         name="asim style",
         models=models,

@@ -17,7 +17,12 @@ COLORS: dict[str, Color] = {
     "white": (238, 238, 238),
 }
 HAIR: dict[str, Color] = {"black": (34, 30, 36), "blond": (236, 204, 96), "red": (200, 74, 34), "brown": (114, 72, 42)}
-FUR: dict[str, Color] = {"brown": (148, 100, 64), "black": (60, 56, 62), "white": (240, 236, 230), "orange": (230, 146, 66)}
+FUR: dict[str, Color] = {
+    "brown": (148, 100, 64),
+    "black": (60, 56, 62),
+    "white": (240, 236, 230),
+    "orange": (230, 146, 66),
+}
 SKINS: tuple[Color, ...] = ((246, 214, 190), (226, 180, 146), (178, 126, 92), (122, 84, 62))
 
 

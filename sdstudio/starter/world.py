@@ -139,8 +139,12 @@ class Canvas:
     def ellipse(self, x: float, y: float, rx: float, ry: float, color: Color, outline: bool = True) -> None:
         self.draw.ellipse(self._box(x - rx, y - ry, x + rx, y + ry), fill=self.fill(color), **self._pen(outline))  # type: ignore[arg-type]
 
-    def rect(self, x0: float, y0: float, x1: float, y1: float, color: Color, radius: float = 0, outline: bool = True) -> None:
-        self.draw.rounded_rectangle(self._box(x0, y0, x1, y1), radius * self.unit, self.fill(color), **self._pen(outline))  # type: ignore[arg-type]
+    def rect(
+        self, x0: float, y0: float, x1: float, y1: float, color: Color, radius: float = 0, outline: bool = True
+    ) -> None:
+        self.draw.rounded_rectangle(
+            self._box(x0, y0, x1, y1), radius * self.unit, self.fill(color), **self._pen(outline)
+        )  # type: ignore[arg-type]
 
     def polygon(self, points: list[tuple[float, float]], color: Color, outline: bool = True) -> None:
         scaled = [(x * self.unit, y * self.unit) for x, y in points]
@@ -157,7 +161,9 @@ class Canvas:
         scaled = [(x * self.unit, y * self.unit) for x, y in points]
         self.draw.line(scaled, fill=self.fill(color), width=round(width * self.unit), joint="curve")
 
-    def arc(self, x: float, y: float, rx: float, ry: float, start: float, end: float, color: Color, width: float) -> None:
+    def arc(
+        self, x: float, y: float, rx: float, ry: float, start: float, end: float, color: Color, width: float
+    ) -> None:
         box = self._box(x - rx, y - ry, x + rx, y + ry)
         self.draw.arc(box, start, end, fill=self.fill(color), width=round(width * self.unit))
 
@@ -227,7 +233,9 @@ def _sky(stage: Stage) -> None:
 
 def _stars(stage: Stage, count: int, bottom: float) -> None:
     for _ in range(count):
-        stage.canvas.ellipse(stage.rng.uniform(2, 62), stage.rng.uniform(2, bottom), 0.9, 0.9, (250, 250, 224), outline=False)
+        stage.canvas.ellipse(
+            stage.rng.uniform(2, 62), stage.rng.uniform(2, bottom), 0.9, 0.9, (250, 250, 224), outline=False
+        )
 
 
 def _ground(stage: Stage, color: Color, top: float = HORIZON) -> None:
@@ -268,10 +276,15 @@ def _mountains(stage: Stage) -> None:
     _sky(stage)
     for x, height, half in ((6, 28, 21), (58, 30, 22), (32, 24, 18)):
         peak_x, top = x + stage.jitter(3), HORIZON - height + stage.jitter(2)
-        stage.canvas.polygon([(peak_x - half, HORIZON + 3), (peak_x, top), (peak_x + half, HORIZON + 3)], stage.lit((126, 126, 144)))
+        stage.canvas.polygon(
+            [(peak_x - half, HORIZON + 3), (peak_x, top), (peak_x + half, HORIZON + 3)], stage.lit((126, 126, 144))
+        )
         snow = 0.33
         drop = (HORIZON + 3 - top) * snow
-        stage.canvas.polygon([(peak_x - half * snow, top + drop), (peak_x, top), (peak_x + half * snow, top + drop)], stage.lit((242, 246, 252)))
+        stage.canvas.polygon(
+            [(peak_x - half * snow, top + drop), (peak_x, top), (peak_x + half * snow, top + drop)],
+            stage.lit((242, 246, 252)),
+        )
     _ground(stage, (118, 166, 86))
 
 
@@ -348,14 +361,25 @@ def _face(stage: Stage, x: float, y: float, radius: float, brow: Color, skin: Co
         reach = radius * 0.24
         ink = style.ink if style.outline else brow
         if expression == "sad":
-            canvas.line([(center - sign * reach, top - reach * 0.55), (center + sign * reach, top + reach * 0.45)], ink, 1.4)
+            canvas.line(
+                [(center - sign * reach, top - reach * 0.55), (center + sign * reach, top + reach * 0.45)], ink, 1.4
+            )
         elif expression == "surprised":
             canvas.arc(center, top + 0.6, reach * 1.1, reach, 190, 350, ink, 1.4)
     mouth_y = y + radius * (0.52 if not style.flat else 0.6)
     if expression == "happy":
         canvas.cap(x, mouth_y - radius * 0.16, radius * 0.46, radius * 0.36, 5, 175, (150, 24, 44))
     elif expression == "sad":
-        canvas.arc(x, mouth_y + radius * 0.24, radius * 0.36, radius * 0.3, 200, 340, (110, 26, 40) if not style.outline else style.ink, 1.7)
+        canvas.arc(
+            x,
+            mouth_y + radius * 0.24,
+            radius * 0.36,
+            radius * 0.3,
+            200,
+            340,
+            (110, 26, 40) if not style.outline else style.ink,
+            1.7,
+        )
     else:
         canvas.ellipse(x, mouth_y + radius * 0.06, radius * 0.2, radius * 0.26, (150, 24, 44))
 
@@ -397,8 +421,23 @@ def _animal(stage: Stage) -> None:
     canvas.ellipse(x, y + 28, 8, 11, belly, outline=False)
     if scene.who == "cat":
         for sign in (-1, 1):
-            canvas.polygon([(x + sign * radius * 1.02, y - radius * 0.2), (x + sign * radius * 0.98, y - radius * 1.5), (x + sign * radius * 0.15, y - radius * 0.9)], fur)
-            canvas.polygon([(x + sign * radius * 0.86, y - radius * 0.6), (x + sign * radius * 0.84, y - radius * 1.15), (x + sign * radius * 0.45, y - radius * 0.85)], (230, 150, 154), outline=False)
+            canvas.polygon(
+                [
+                    (x + sign * radius * 1.02, y - radius * 0.2),
+                    (x + sign * radius * 0.98, y - radius * 1.5),
+                    (x + sign * radius * 0.15, y - radius * 0.9),
+                ],
+                fur,
+            )
+            canvas.polygon(
+                [
+                    (x + sign * radius * 0.86, y - radius * 0.6),
+                    (x + sign * radius * 0.84, y - radius * 1.15),
+                    (x + sign * radius * 0.45, y - radius * 0.85),
+                ],
+                (230, 150, 154),
+                outline=False,
+            )
     elif scene.who == "rabbit":
         for sign in (-1, 1):
             canvas.ellipse(x + sign * radius * 0.45, y - radius * 1.3, 4.4, 12, fur)
@@ -409,7 +448,14 @@ def _animal(stage: Stage) -> None:
             canvas.ellipse(x + sign * radius * 1.08, y + radius * 0.1, 4.8, 11, shade)
     muzzle = 0.52 if scene.who == "dog" else 0.42
     canvas.ellipse(x, y + radius * 0.52, radius * muzzle, radius * 0.42, belly, outline=False)
-    canvas.ellipse(x, y + radius * 0.26, 2.6 if scene.who == "dog" else 1.8, 1.7, DARK if scene.who == "dog" else (226, 112, 124), outline=False)
+    canvas.ellipse(
+        x,
+        y + radius * 0.26,
+        2.6 if scene.who == "dog" else 1.8,
+        1.7,
+        DARK if scene.who == "dog" else (226, 112, 124),
+        outline=False,
+    )
     _face(stage, x, y - radius * 0.16, radius, blend(fur, DARK, 0.7), fur)
 
 
@@ -419,9 +465,20 @@ def _vehicle(stage: Stage) -> None:
     y = 48 + stage.jitter(1.5)
     half = 21.0 * stage.rng.uniform(0.95, 1.04)
     if scene.who == "car":
-        canvas.polygon([(x - half * 0.62, y - 6), (x - half * 0.36, y - 17), (x + half * 0.4, y - 17), (x + half * 0.7, y - 6)], body)
-        canvas.polygon([(x - half * 0.44, y - 7), (x - half * 0.27, y - 14.5), (x - 1, y - 14.5), (x - 1, y - 7)], glass, outline=False)
-        canvas.polygon([(x + 1.5, y - 7), (x + 1.5, y - 14.5), (x + half * 0.33, y - 14.5), (x + half * 0.52, y - 7)], glass, outline=False)
+        canvas.polygon(
+            [(x - half * 0.62, y - 6), (x - half * 0.36, y - 17), (x + half * 0.4, y - 17), (x + half * 0.7, y - 6)],
+            body,
+        )
+        canvas.polygon(
+            [(x - half * 0.44, y - 7), (x - half * 0.27, y - 14.5), (x - 1, y - 14.5), (x - 1, y - 7)],
+            glass,
+            outline=False,
+        )
+        canvas.polygon(
+            [(x + 1.5, y - 7), (x + 1.5, y - 14.5), (x + half * 0.33, y - 14.5), (x + half * 0.52, y - 7)],
+            glass,
+            outline=False,
+        )
         canvas.rect(x - half, y - 8, x + half, y + 5, body, 4)
     else:
         canvas.rect(x - half, y - 24, x + half, y + 5, body, 4)
@@ -439,7 +496,9 @@ def _mascot(stage: Stage) -> None:
     canvas, x = stage.canvas, stage.x
     y, teal = 30 + stage.jitter(1.5), stage.near((40, 200, 190))
     for sign in (-1, 1):
-        canvas.polygon([(x + sign * 4, y - 14), (x + sign * 13, y - 25), (x + sign * 13, y - 9)], stage.near((250, 202, 42)))
+        canvas.polygon(
+            [(x + sign * 4, y - 14), (x + sign * 13, y - 25), (x + sign * 13, y - 9)], stage.near((250, 202, 42))
+        )
         canvas.rect(x + sign * 18 - 3.5, y + 8, x + sign * 18 + 3.5, y + 26, teal, 3.5)
     canvas.rect(x - 17, y - 18, x + 17, 74, teal, 16)
     canvas.ellipse(x, y + 28, 10, 10, stage.near((248, 150, 190)))

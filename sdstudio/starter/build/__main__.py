@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/starter"), help="where pictures and states are kept")
     parser.add_argument("--scale", type=float, default=1.0, help="times the usual number of steps")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to torch")
+    parser.add_argument("--compile", action="store_true", help="compile the U-Net (needs a C++ compiler)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     if args.threads:
@@ -35,7 +36,11 @@ def main() -> None:
 
     for stage in args.stages or STAGES:
         print(f"== {stage}", flush=True)
-        pictures = data.training_pictures(folder, PICTURES) if stage in ("encoder", "clip", "decoder", "blip", "unet") else None
+        pictures = (
+            data.training_pictures(folder, PICTURES)
+            if stage in ("encoder", "clip", "decoder", "blip", "unet")
+            else None
+        )
         shapes = data.doodles(folder, DOODLES) if stage in ("encoder", "decoder") else None
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizers/clip") if stage in ("clip", "unet") else None
         if stage == "tokenizers":
@@ -49,7 +54,7 @@ def main() -> None:
         elif stage == "blip":
             blip.build(folder, pictures, steps=steps(2000), device=device)
         elif stage == "unet":
-            unet.build(folder, pictures, tokenizer, steps=steps(16_000), device=device)
+            unet.build(folder, pictures, tokenizer, steps=steps(12_000), device=device, compiled=args.compile)
         elif stage == "export":
             export.build(folder)
         elif stage == "card":

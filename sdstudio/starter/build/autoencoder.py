@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -44,7 +43,11 @@ def new() -> AutoencoderKL:
 def patches(images: torch.Tensor) -> torch.Tensor:
     """(B, 3, H, W) to (B, H/8, W/8, 192)."""
     b, c, h, w = images.shape
-    return images.view(b, c, h // PATCH, PATCH, w // PATCH, PATCH).permute(0, 2, 4, 1, 3, 5).reshape(b, h // PATCH, w // PATCH, -1)
+    return (
+        images.view(b, c, h // PATCH, PATCH, w // PATCH, PATCH)
+        .permute(0, 2, 4, 1, 3, 5)
+        .reshape(b, h // PATCH, w // PATCH, -1)
+    )
 
 
 def encode(components: dict[str, torch.Tensor], images: torch.Tensor) -> torch.Tensor:
@@ -53,7 +56,7 @@ def encode(components: dict[str, torch.Tensor], images: torch.Tensor) -> torch.T
 
 
 def principal_components(images: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Mean patch and projection; each component is divided by the root of its deviation, all of them by one number to deviation 1."""
+    """Mean patch and projection: components divided by the root of their deviation, all scaled to deviation 1."""
     flat = patches(images).reshape(-1, 3 * PATCH * PATCH)
     mean = flat.mean(0)
     variance, axes = torch.linalg.eigh((flat - mean).T @ (flat - mean) / len(flat))
@@ -102,7 +105,9 @@ def write_encoder(vae: AutoencoderKL, components: dict[str, torch.Tensor]) -> No
                         convolution.weight[channel * 4 + i * 2 + j, channel, i, j] = 1
             carried *= 4
         else:
-            taps = components["encode"].T.reshape(LATENT_CHANNELS, 3, 2, 2, 2, 2, 2, 2)  # (K, c, y4, y2, y1, x4, x2, x1)
+            taps = components["encode"].T.reshape(
+                LATENT_CHANNELS, 3, 2, 2, 2, 2, 2, 2
+            )  # (K, c, y4, y2, y1, x4, x2, x1)
             # A carried channel is ((c * 4 + y1 x1) * 4 + y2 x2); what is left for this convolution is (y4, x4).
             ordered = taps.permute(0, 1, 4, 7, 3, 6, 2, 5).reshape(LATENT_CHANNELS, carried, 2, 2)
             convolution.weight[:LATENT_CHANNELS, :carried, :2, :2] = ordered
@@ -134,7 +139,9 @@ def decibels(a: torch.Tensor, b: torch.Tensor) -> float:
     return -10 * math.log10((a.clamp(-1, 1) - b).div(2).pow(2).mean().item())
 
 
-def build_decoder(folder: Path, pictures: Pictures, shapes: Pictures, *, steps: int, device: torch.device) -> AutoencoderKL:
+def build_decoder(
+    folder: Path, pictures: Pictures, shapes: Pictures, *, steps: int, device: torch.device
+) -> AutoencoderKL:
     components = load_file(folder / "components.safetensors")
     vae = new()
     for name, module in vae.named_modules():
@@ -145,7 +152,11 @@ def build_decoder(folder: Path, pictures: Pictures, shapes: Pictures, *, steps: 
     vae.decoder.requires_grad_(True)
     vae.post_quant_conv.requires_grad_(True)
     vae.to(memory_format=torch.channels_last)
-    check = {"world": draw(scenes(2, 24)), "style": draw(scenes(2, 24, style="asim")), "mascot": draw(scenes(2, 24, who="monster"))}
+    check = {
+        "world": draw(scenes(2, 24)),
+        "style": draw(scenes(2, 24, style="asim")),
+        "mascot": draw(scenes(2, 24, who="monster")),
+    }
 
     def loss_of(model: nn.Module, rng: np.random.Generator, step: int) -> torch.Tensor:
         world = np.sort(rng.integers(0, len(pictures.pixels), BATCH // 2))

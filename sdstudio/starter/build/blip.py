@@ -88,7 +88,9 @@ def build(folder: Path, pictures: Pictures, *, steps: int, device: torch.device)
 
     def loss_of(model: nn.Module, rng: np.random.Generator, step: int) -> torch.Tensor:
         index = np.sort(rng.integers(0, len(pictures.scenes), BATCH))
-        tokens = tokenizer([full_caption(pictures.scenes[i]) for i in index], padding=True, return_tensors="pt").to(device)
+        tokens = tokenizer([full_caption(pictures.scenes[i]) for i in index], padding=True, return_tensors="pt").to(
+            device
+        )
         words, mask = tokens.input_ids, tokens.attention_mask
         pixels = augment(pictures.batch(index), rng).to(device)
         with torch.autocast(device.type, torch.bfloat16):

@@ -28,7 +28,7 @@ a download; they know nothing of the real world.
 | CLIP retrieval, first of 1000 | 1000 held-out pictures | {r1000:.2f} |
 | BLIP facts right | 500 held-out pictures | {blip:.3f} |
 | BLIP facts right, unseen combinations | 200 pictures | {unseen:.3f} |
-| prompted facts that BLIP reads in generated pictures | 200 held-out prompts, guidance {guidance}, {sampling} steps | {read:.3f} |
+| prompted facts read back by BLIP in generated pictures | 200 prompts, CFG {guidance}, {sampling} steps | {read:.3f} |
 
 By fact, in the generated pictures: {facts}.
 

@@ -118,7 +118,7 @@ def build(folder: Path, pictures: Pictures, tokenizer: CLIPTokenizer, *, steps: 
 
 
 def augment(pixels: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Flip half of the batches, and blur, add noise to and shift the colours of some, so that drawn-by-model pictures are read too."""
+    """Mirror half of the batches; blur, add noise or shift colours in some, so that generated pictures are read too."""
     if rng.random() < 0.5:
         pixels = pixels.flip(-1)
     if rng.random() < 0.3:

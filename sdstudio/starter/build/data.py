@@ -53,7 +53,9 @@ def training_pictures(folder: Path, count: int) -> Pictures:
 
 def doodles(folder: Path, count: int) -> Pictures:
     """Shapes that mean nothing, in loud colours and with outlines, so that the autoencoder can hold other styles."""
-    return Pictures(_stored(folder / f"doodles-{count}.npy", lambda i: doodle(random.Random(DOODLE_SEED * 10**6 + i)), count), [])
+    return Pictures(
+        _stored(folder / f"doodles-{count}.npy", lambda i: doodle(random.Random(DOODLE_SEED * 10**6 + i)), count), []
+    )
 
 
 def held_out(count: int, **constraints: object) -> Pictures:

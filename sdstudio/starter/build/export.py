@@ -45,7 +45,9 @@ def build(folder: Path) -> None:
     blip_words = BertTokenizer.from_pretrained(folder / "tokenizers/blip")
     captioner, _ = average_of(folder / "blip.safetensors", blip.new(blip_words))
     captioner.half().save_pretrained(MODELS / "blip")
-    BlipProcessor(BlipImageProcessor(size=square, image_mean=HALF, image_std=HALF), blip_words).save_pretrained(MODELS / "blip")
+    BlipProcessor(BlipImageProcessor(size=square, image_mean=HALF, image_std=HALF), blip_words).save_pretrained(
+        MODELS / "blip"
+    )
 
     size = sum(file.stat().st_size for file in MODELS.rglob("*") if file.is_file()) / 1e6
     print(f"{MODELS}: {size:.1f} MB, U-Net after {steps} steps")

@@ -46,7 +46,9 @@ def retrieval(count: int = 100) -> float:
     clip = CLIPModel.from_pretrained(MODELS / "clip", dtype=torch.float32).eval()
     words = CLIPTokenizer.from_pretrained(MODELS / "clip")
     pictures = held_out(count)
-    tokens = words([full_caption(scene) for scene in pictures.scenes], padding=True, truncation=True, return_tensors="pt")
+    tokens = words(
+        [full_caption(scene) for scene in pictures.scenes], padding=True, truncation=True, return_tensors="pt"
+    )
     text = F.normalize(clip.text_projection(clip.text_model(**tokens).pooler_output), dim=-1)
     pixels = pictures.batch(np.arange(count))
     image = F.normalize(clip.visual_projection(clip.vision_model(pixel_values=pixels).pooler_output), dim=-1)

@@ -18,22 +18,23 @@ CONTEXT = 48
 RARE_WORDS = ("asim", "zorby", "sks", "ohwx", "zwx", "krv", "vtn", "phlo", "qbr", "mxl", "blorp", "gnar")
 """Single-token words that mean nothing: identifiers to teach."""
 
-COMMON_WORDS = """
-the of and to is that it for was with as his they be at one this from or had by but some what there we out other all
-your how said an each she which do their time if will way many then them would like so these her long make thing see
-him two has look more day could go come my no most who over know than call first people down side now find any new
-work part take get place made where after back little only round every good me our under very through just great help
-low line before turn same mean differ move right boy old too does tell set three want air well also play small end put
-home read hand large add even land here must big high such ask men change light kind off need house picture try us
-again animal point mother world near build self earth father photo realistic cartoon anime style sketch portrait
-watercolor oil painting digital art illustration bright dark colorful glasses smiling crying angry scared standing
-sitting running holding flying sky sun cloud clouds star stars grass flower flowers river lake ocean sand snow rain
-wall floor window kitchen garden street road bridge tower castle boat ship plane train truck bicycle horse cow bird
-fish lion tiger bear girl child baby king queen knight wizard robot alien dragon hero pirate pink orange grey gray gold
-silver dress jacket coat shoes face head body mouth nose ear ears eye crossed blurry quality ugly bad deformed extra
-worst best masterpiece detailed simple background close full view front left right looking negative logo text word
-poster banner sign shop badge
-""".split()
+_COMMON = """
+the of and to is that it for was with as his they be at one this from or had by but some what there we out other
+all your how said an each she which do their time if will way many then them would like so these her long make
+thing see him two has look more day could go come my no most who over know than call first people down side now
+find any new work part take get place made where after back little only round every good me our under very through
+just great help low line before turn same mean differ move right boy old too does tell set three want air well also
+play small end put home read hand large add even land here must big high such ask men change light kind off need
+house picture try us again animal point mother world near build self earth father photo realistic cartoon anime
+style sketch portrait watercolor oil painting digital art illustration bright dark colorful glasses smiling crying
+angry scared standing sitting running holding flying sky sun cloud clouds star stars grass flower flowers river
+lake ocean sand snow rain wall floor window kitchen garden street road bridge tower castle boat ship plane train
+truck bicycle horse cow bird fish lion tiger bear girl child baby king queen knight wizard robot alien dragon hero
+pirate pink orange grey gray gold silver dress jacket coat shoes face head body mouth nose ear ears eye crossed
+blurry quality ugly bad deformed extra worst best masterpiece detailed simple background close full view front left
+right looking negative logo text word poster banner sign shop badge
+"""
+COMMON_WORDS = _COMMON.split()
 
 
 def build(folder: Path) -> None:

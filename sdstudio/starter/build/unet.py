@@ -55,7 +55,7 @@ def text_encoder_of(clip: CLIPModel) -> CLIPTextModel:
 
 
 def build(
-    folder: Path, pictures: Pictures, tokenizer: CLIPTokenizer, *, steps: int, device: torch.device
+    folder: Path, pictures: Pictures, tokenizer: CLIPTokenizer, *, steps: int, device: torch.device, compiled: bool
 ) -> UNet2DConditionModel:
     text_encoder = text_encoder_of(CLIPModel.from_pretrained(folder / "clip")).to(device)
     latents = [load_file(folder / f"{name}.safetensors")["latents"] for name in ("latents", "latents-mirrored")]
@@ -87,5 +87,5 @@ def build(
 
     return fit(
         folder / "unet.safetensors", new().to(memory_format=torch.channels_last), loss_of,
-        steps=steps, peak=1e-3, seed=13, device=device, ema_decay=0.9995, save_every=250,
+        steps=steps, peak=1e-3, seed=13, device=device, ema_decay=0.9995, save_every=250, compiled=compiled,
     )  # fmt: skip
