@@ -94,9 +94,10 @@ def test_a_store_of_a_newer_studio_is_left_alone(ws, store):
 
 
 def test_a_copied_dataset_means_the_same(ws, store, red):
+    snapshot = store.snapshot()
     store.folder.rename(ws.datasets / "renamed")
     moved = open_dataset(ws, "renamed")
-    assert moved.name == "renamed"
+    assert moved.name == moved.load_snapshot(snapshot.hash).dataset == "renamed"
     assert moved.image(red).caption == "a red thing"
     assert Image.open(moved.image_path(red)).getpixel((0, 0)) == (255, 0, 0)
     with pytest.raises(UserError, match="unable to open"):

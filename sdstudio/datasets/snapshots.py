@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,18 +23,21 @@ def write_snapshot(folder: Path, dataset: str, images: Iterable[CaptionedImage])
     hash = content_hash(ordered)
     path = folder / f"{hash}.json"
     if path.exists():
-        return read_snapshot(folder, hash)
+        return read_snapshot(folder, dataset, hash)
     snapshot = Snapshot(dataset=dataset, hash=hash, images=ordered)
     write_json(path, to_json(snapshot))
     return snapshot
 
 
-def read_snapshot(folder: Path, hash: str) -> Snapshot:
-    """The snapshot, images sorted by id; a UserError when it is missing or no longer what its hash says."""
+def read_snapshot(folder: Path, dataset: str, hash: str) -> Snapshot:
+    """The snapshot, images sorted by id, under the name that the dataset has now.
+
+    A UserError when it is missing or no longer what its hash says.
+    """
     path = folder / f"{hash}.json"
     if not re.fullmatch("[0-9a-f]{64}", hash) or not path.exists():
         raise UserError(f"There is no snapshot {hash!r} in {folder}; leave it empty to take one of the dataset now.")
     snapshot = from_json(Snapshot, read_json(path))
     if content_hash(snapshot.images) != hash:
         raise UserError(f"The snapshot {path} was changed after it was taken; restore the file or remove it.")
-    return snapshot
+    return replace(snapshot, dataset=dataset)

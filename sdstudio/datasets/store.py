@@ -222,7 +222,7 @@ class DatasetStore:
         return write_snapshot(self.folder / "snapshots", self.name, images)
 
     def load_snapshot(self, hash: str) -> Snapshot:
-        return read_snapshot(self.folder / "snapshots", hash)
+        return read_snapshot(self.folder / "snapshots", self.name, hash)
 
     def progress(self) -> tuple[int, int]:
         """(pictures whose caption a person wrote or approved, all pictures)."""
