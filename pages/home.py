@@ -16,7 +16,7 @@ from sdstudio.ui.session import page_file
 from sdstudio.ui.text import ago, count, literal
 from sdstudio.workspace import Workspace, current_workspace
 
-NEWEST = 8
+NEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -123,14 +123,19 @@ def show_newest(workspace: Workspace, everything: list[Job]) -> None:
             items += image_items(workspace, job.folder, read_images(job.folder)[::-1])
     if items:
         st.subheader("Your newest pictures")
-        gallery(items[:NEWEST], key="newest", cell=8)
+        gallery(items[:NEWEST], key="newest", cell=8, one_row=True)
         return
     example = next((item for item in list_datasets(workspace) if item.images and item.captioned == item.images), None)
     if example:
         st.subheader(f"To begin with: {literal(example.name)}")
         st.caption(literal(example.description) or "An example dataset that a model can learn from.")
         pictures = open_dataset(workspace, example.name).images()[:NEWEST]
-        gallery([Item(picture.id, thumb_url(example.name, picture.id)) for picture in pictures], key="example", cell=7)
+        gallery(
+            [Item(picture.id, thumb_url(example.name, picture.id)) for picture in pictures],
+            key="example",
+            cell=7,
+            one_row=True,
+        )
 
 
 def show_recent(everything: list[Job]) -> None:

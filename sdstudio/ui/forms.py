@@ -1,6 +1,10 @@
 """A form made from a config dataclass: one widget a field, the advanced ones folded away."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 import streamlit as st
@@ -13,14 +17,23 @@ COLUMN_WIDTH = 190
 
 
 def config_form(
-    kind: type, key: str, skip: Collection[str] = (), advanced_label: str = "More settings"
+    kind: type,
+    key: str,
+    skip: Collection[str] = (),
+    advanced_label: str = "More settings",
+    defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Widgets for the fields of `kind` but those in `skip`; returns their values as `from_json` takes them.
 
-    `skip` names fields or, for a nested config, all of its fields by its own name. `key` keeps the widgets apart and
-    their values when the person looks at another page.
+    `skip` names fields or, for a nested config, all of its fields by its own name. `defaults` are values by field name
+    that stand in place of the dataclass's own. `key` keeps the widgets apart, and their values when the person looks
+    at another page.
     """
-    fields = [field for field in describe(kind) if not {field.name, field.name.split(".")[0]} & set(skip)]
+    fields = [
+        replace(field, default=defaults.get(field.name, field.default))
+        for field in describe(kind)
+        if not {field.name, field.name.split(".")[0]} & set(skip)
+    ]
     values: dict[str, Any] = {}
     _rows([field for field in fields if not field.advanced], key, values)
     advanced = [field for field in fields if field.advanced]
@@ -31,18 +44,16 @@ def config_form(
 
 
 def _rows(fields: list[Field], key: str, values: dict[str, Any]) -> None:
-    short = [field for field in fields if not (field.many or _is_text(field))]
-    if short:
-        with st.grid(columns="auto", min_column_width=COLUMN_WIDTH, vertical_alignment="bottom"):
-            for field in short:
+    """Texts over the whole width, the short fields between them side by side, all in their order."""
+    for is_short, group in groupby(fields, key=_is_short):
+        row = st.grid(columns="auto", min_column_width=COLUMN_WIDTH, vertical_alignment="bottom") if is_short else None
+        with row or nullcontext():
+            for field in group:
                 values[field.name] = _widget(field, f"{key}.{field.name}")
-    for field in fields:
-        if field not in short:
-            values[field.name] = _widget(field, f"{key}.{field.name}")
 
 
-def _is_text(field: Field) -> bool:
-    return field.type == "str" and not field.choices
+def _is_short(field: Field) -> bool:
+    return not field.many and (field.type != "str" or bool(field.choices))
 
 
 def _widget(field: Field, key: str) -> Any:
@@ -74,13 +85,12 @@ def _number(field: Field, common: dict[str, Any]) -> float | int | None:
             step=int(field.step or 1),
             **common,
         )
-    small = field.default is not None and 0 < abs(field.default) < 0.01
     return st.number_input(
         value=field.default,
         min_value=_as(float, field.low),
         max_value=_as(float, field.high),
-        step=field.step or (field.default / 2 if small else 0.05),
-        format="%.1e" if small else "%g",
+        step=field.step or (1e-4 if field.name.endswith("learning_rate") else 0.05),
+        format="%g",
         **common,
     )
 

@@ -27,13 +27,27 @@ class Item:
     current: bool = False
 
 
-def gallery(items: Sequence[Item], key: str, on_open: Callable[[str], None] | None = None, cell: float = 9.0) -> None:
-    """Draw `items` in cells at least `cell` rem wide; `on_open(id)` runs before the page's next run."""
+def gallery(
+    items: Sequence[Item],
+    key: str,
+    on_open: Callable[[str], None] | None = None,
+    cell: float = 9.0,
+    one_row: bool = False,
+) -> None:
+    """Draw `items` in cells at least `cell` rem wide; `on_open(id)` runs before the page's next run.
+
+    With `one_row` only as many are shown as fit beside each other.
+    """
 
     def opened() -> None:
         image_id = st.session_state[key].get("open")
         if on_open is not None and image_id:
             on_open(image_id)
 
-    data = {"items": [asdict(item) for item in items], "clickable": on_open is not None, "cell": cell}
+    data = {
+        "items": [asdict(item) for item in items],
+        "clickable": on_open is not None,
+        "cell": cell,
+        "one_row": one_row,
+    }
     _component(key=key, data=data, on_open_change=opened)

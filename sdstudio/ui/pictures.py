@@ -1,7 +1,7 @@
 """The pictures that jobs left in their folders, as gallery items."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sdstudio.schema import GeneratedImage, UserError, from_json
@@ -41,12 +41,10 @@ def image_items(workspace: Workspace, folder: Path, images: Sequence[GeneratedIm
     ]
 
 
-def png_items(workspace: Workspace, files: Sequence[Path]) -> list[Item]:
-    """Items for PNGs that have no line of their own, such as the samples of a run."""
-    return [Item(id=file.name, src=job_png_url(workspace, file)) for file in files]
+def png_items(workspace: Workspace, files: Sequence[Path], texts: Mapping[str, str]) -> list[Item]:
+    """Items for PNGs, with the text that `texts` has for a file's name."""
+    return [Item(id=file.name, src=job_png_url(workspace, file), text=texts.get(file.name)) for file in files]
 
 
 def model_label(image: GeneratedImage) -> str:
-    return image.model.label or (
-        Path(image.model.checkpoint).name if image.model.checkpoint else image.model.base_model
-    )
+    return image.model.label or Path(image.model.checkpoint).name or image.model.base_model

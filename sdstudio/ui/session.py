@@ -9,7 +9,6 @@ import streamlit as st
 from sdstudio.schema import Job, UserError
 from sdstudio.ui.text import literal
 
-
 _PAGES = Path(__file__).resolve().parents[2] / "pages"
 
 

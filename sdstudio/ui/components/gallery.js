@@ -3,6 +3,7 @@
 export default function ({ data, parentElement, setTriggerValue }) {
   const gallery = parentElement.querySelector(".gallery")
   gallery.style.setProperty("--cell", `${data.cell}rem`)
+  gallery.classList.toggle("one-row", data.one_row)
   const drawn = JSON.stringify(data)
   if (gallery.drawn === drawn) return
   gallery.drawn = drawn
