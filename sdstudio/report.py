@@ -12,7 +12,6 @@ from PIL import Image
 
 from sdstudio.metrics.statistics import CONFIDENCE
 from sdstudio.results import (
-    FLOOR,
     Evaluation,
     Picture,
     Row,
@@ -21,13 +20,14 @@ from sdstudio.results import (
     count_text,
     decimals,
     interval_text,
+    is_rankable,
     metrics_of,
 )
 from sdstudio.schema import Metric, MetricResult
 from sdstudio.workspace import Workspace, atomic_write
 
 REPORT_FILE = "report.html"
-PROMPTS_SHOWN, SEEDS_SHOWN, REFERENCE_SHOWN = 16, 4, 20
+PROMPTS_SHOWN, SEEDS_SHOWN, REFERENCE_SHOWN = 16, 4, 18
 LARGEST_SIDE = 256
 
 
@@ -42,7 +42,8 @@ def render(evaluation: Evaluation, folder: Path, root: Path) -> str:
     """The report as HTML. Generated pictures are read from `folder`, reference pictures from `root`."""
     title = escape(evaluation.protocol.name or "Comparison of models")
     style = (Path(__file__).with_name("report.css")).read_text(encoding="utf-8")
-    when = time.strftime("%-d %B %Y", time.localtime(evaluation.created))
+    created = time.localtime(evaluation.created)
+    when = f"{created.tm_mday} {time.strftime('%B %Y', created)}"
     parts = [
         f"<h1>{title}</h1>",
         f'<p class="lead">{when} · {_models(evaluation)} · protocol <code>{evaluation.protocol_hash[:12]}</code></p>',
@@ -104,14 +105,15 @@ def _cell(cell: MetricResult | None, metric: Metric, results: Sequence[MetricRes
     if cell.value is None:
         return f'<td class="none">not computed{marks}<small>N {count_text(cell)}</small></td>'
     places = decimals([result.value or 0.0 for result in results if result.metric == metric.name])
-    lines = [interval_text(cell.interval, places) or "no interval", f"N {count_text(cell)}"]
+    small = f"<small>{_minus(interval_text(cell.interval, places)) or 'no interval'}</small>"
+    small += f"<small>N {count_text(cell)}</small>"
     if cell.versus_base:
         change = f"{cell.versus_base.difference:+.{places}f} {interval_text(cell.versus_base.interval, places)}"
-        ratio = f", ×{cell.versus_base.ratio:.2f}" if cell.versus_base.ratio is not None else ""
-        lines.append(f"{change}{ratio} vs base")
-    small = "".join(f"<small>{_minus(line)}</small>" for line in lines)
-    kind = ' class="best"' if best(results, metric) == cell.model else ""
-    return f'<td{kind}><span class="value">{_minus(f"{cell.value:.{places}f}")}</span>{marks}{small}</td>'
+        ratio = f" · ×{cell.versus_base.ratio:.2f}" if cell.versus_base.ratio is not None else ""
+        small += f'<small class="change">vs base{ratio}</small><small>{_minus(change)}</small>'
+    kind = "best" if best(results, metric) == cell.model else "" if is_rankable(cell) else "unranked"
+    value = _minus(f"{cell.value:.{places}f}")
+    return f'<td class="{kind}"><span class="value">{value}</span>{marks}{small}</td>'
 
 
 def _minus(text: str) -> str:
@@ -129,7 +131,7 @@ def _grid(rows: Sequence[Row], folder: Path, *, drift: bool) -> str:
     seeds = max(len(pictures) for pictures in table[rows[0].key].values())
     heads = "".join(f"<th>{escape(row.label)}</th>" for row in rows)
     lines = "".join(
-        f'<tr><th class="prompt">{escape(prompt)}</th>'
+        f'<tr><th class="prompt">{escape(prompt).replace("{trigger}", "<i>{trigger}</i>")}</th>'
         + "".join(f"<td>{_tiles(table[row.key].get(prompt, []), folder)}</td>" for row in rows)
         + "</tr>"
         for prompt in prompts[:PROMPTS_SHOWN]
@@ -145,8 +147,8 @@ def _grid(rows: Sequence[Row], folder: Path, *, drift: bool) -> str:
     )
     return (
         f'<h2>{title}</h2>\n<p class="soft">Same prompt, same seeds, in the same order for every model.{shown}</p>\n'
-        f'<div class="scroll"><table class="pictures"><thead><tr><th>Prompt</th>{heads}</tr></thead>'
-        f"<tbody>{lines}</tbody></table></div>"
+        f'<div class="scroll"><table class="pictures" style="--models: {len(rows)}">'
+        f"<thead><tr><th>Prompt</th>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
 
 
@@ -167,7 +169,7 @@ def _reference(evaluation: Evaluation, root: Path) -> str:
     if not evaluation.reference:
         return ""
     count = len(evaluation.reference)
-    shown = evaluation.reference[:: -(-count // REFERENCE_SHOWN)]
+    shown = evaluation.reference[:REFERENCE_SHOWN]
     images = "".join(_image(root / file, "a reference picture") for file in shown)
     part = f"{len(shown)} of the {count}" if len(shown) < count else f"The {count}"
     return (
@@ -227,20 +229,16 @@ def _methods(evaluation: Evaluation) -> str:
     extractors = "; ".join(dict.fromkeys(f"{result.extractor}, {result.preprocessing}" for result in results))
     sentences.append(f"All features come from a frozen encoder: {extractors}.")
     sentences.append(
-        f"Intervals hold {CONFIDENCE:.0%}: t-intervals over prompt means, and for KID a two-sample jackknife over "
+        f"All intervals are {CONFIDENCE:.0%}: t-intervals over prompt means, and for KID a two-sample jackknife over "
         "prompts and reference pictures. FID has none. Rows are ranked only at equal N, encoder and preprocessing, and "
         "never on fewer pictures than the encoder has dimensions."
     )
     terms = "".join(
-        f'<dt>{escape(metric.label)}</dt><dd>{escape(metric.summary)} <span class="soft">{escape(_paper(metric))}'
+        f'<dt>{escape(metric.label)}</dt><dd>{escape(metric.summary)} <span class="soft">{escape(metric.paper)}'
         "</span></dd>"
         for metric in metrics
     )
     return f"<h2>Methods</h2>\n<p>{escape(' '.join(sentences))}</p>\n<dl>{terms}</dl>"
-
-
-def _paper(metric: Metric) -> str:
-    return metric.paper.replace("https://arxiv.org/abs/", "arXiv:")
 
 
 def _protocol(evaluation: Evaluation) -> str:

@@ -1,6 +1,6 @@
 """CLIP: one frozen encoder for pictures and for text, by default the starter's own.
 
-Radford et al. 2021, https://arxiv.org/abs/2103.00020. Takes any CLIPModel folder or Hub id with safetensors weights.
+Radford et al. 2021, arXiv:2103.00020. Takes any CLIPModel folder or Hub id with safetensors weights.
 """
 
 import hashlib

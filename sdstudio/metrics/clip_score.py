@@ -1,6 +1,6 @@
 """How well pictures follow their prompts: the cosine between picture and prompt under a frozen CLIP.
 
-Hessel et al. 2021, https://arxiv.org/abs/2104.08718, without that paper's factor 2.5 and its cut at zero.
+Hessel et al. 2021, arXiv:2104.08718, without that paper's factor 2.5 and its cut at zero.
 """
 
 from sdstudio.metrics.sample import REFUSED, Pictures, Sample
@@ -39,7 +39,7 @@ RECORD = Metric(
     name="clip_score",
     label="CLIP score",
     summary="Cosine between each picture and its prompt, under a frozen CLIP; higher follows the prompt better.",
-    paper="https://arxiv.org/abs/2104.08718",
+    paper="Hessel et al. 2021, CLIPScore, arXiv:2104.08718",
     better="higher",
     needs=("prompts",),
     compute=compute,

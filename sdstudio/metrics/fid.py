@@ -1,6 +1,6 @@
 """Fréchet distance between two sets of features, pooled over all pictures of a model.
 
-Heusel et al. 2017, https://arxiv.org/abs/1706.08500. With the Inception-v3 features of that paper it is the FID; with
+Heusel et al. 2017, arXiv:1706.08500. With the Inception-v3 features of that paper it is the FID; with
 another encoder it is a Fréchet distance that can only be compared with others of the same encoder.
 """
 
@@ -39,14 +39,14 @@ def _measure(generated: Pictures, reference: Pictures) -> tuple[float, None, tup
     value = frechet_distance(generated.pooled, reference.pooled)
     if fewest > dimensions:
         return value, None, ()
-    return value, None, (f"{EXPLORATORY}: {fewest} pictures for {dimensions} dimensions, too few to rank by",)
+    return value, None, (f"{EXPLORATORY}: {fewest} pictures for {dimensions} dimensions, too few to rank models by it",)
 
 
 RECORD = Metric(
     name="fid",
     label="FID",
     summary="Fréchet distance between the features of the generated and the reference pictures; depends on N.",
-    paper="https://arxiv.org/abs/1706.08500",
+    paper="Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule, arXiv:1706.08500",
     better="lower",
     needs=("prompts", "reference"),
     compute=compute,

@@ -1,6 +1,6 @@
 """Kernel distance between two sets of features: the unbiased MMD² with a cubic polynomial kernel.
 
-Bińkowski et al. 2018, https://arxiv.org/abs/1801.01401. Unbiased at every N, so it can be read where FID cannot.
+Bińkowski et al. 2018, arXiv:1801.01401. Unbiased at every N, so it can be read where FID cannot.
 """
 
 from collections.abc import Sequence
@@ -111,7 +111,7 @@ RECORD = Metric(
     name="kid",
     label="KID",
     summary="Kernel distance between the features of the generated and the reference pictures; unbiased at any N.",
-    paper="https://arxiv.org/abs/1801.01401",
+    paper="Bińkowski et al. 2018, Demystifying MMD GANs, arXiv:1801.01401",
     better="lower",
     needs=("prompts", "reference"),
     compute=compute,
