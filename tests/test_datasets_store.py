@@ -380,7 +380,7 @@ def test_a_failed_migration_leaves_the_old_version(tmp_path):
 
 
 WRITER = """
-import sys
+import sys, time
 from pathlib import Path
 from sdstudio.datasets import Conflict, DatasetStore
 folder, id, name = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -392,6 +392,7 @@ while True:
         after = store.set_caption(id, text, f"person:{name}", store.image(id).version)
         print(after.version, text, flush=True)
         number += 1
+        time.sleep(0.02)  # let the others have a turn
     except Conflict:
         pass
 """
