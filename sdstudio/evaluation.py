@@ -145,8 +145,8 @@ def _metrics(protocol: Protocol) -> list[Metric]:
 
 def _rows(ws: Workspace, protocol: Protocol) -> list[Row]:
     trained = [_trained_row(ws, model) for model in protocol.models if model.checkpoint]
-    bases = [_base_row(ws, model) for model in protocol.models if not model.checkpoint]
-    bases += [_base_row(ws, ModelRef(base_model=row.model.base_model)) for row in trained]
+    bases = [_base_row(ws, ModelRef(base_model=row.model.base_model)) for row in trained]
+    bases += [_base_row(ws, model) for model in protocol.models if not model.checkpoint]
     trigger = trained[0].trigger if trained else ""
     rows = {row.key: replace(row, trigger=trigger) for row in bases} | {row.key: row for row in trained}
     return _distinct_labels(list(rows.values()))

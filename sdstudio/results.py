@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FLOOR = "Floor: real against real"
 RESULTS_FILE = "results.json"
+ARROWS = {"higher": "↑", "lower": "↓"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +156,34 @@ def _is_number(column: str, metrics: Sequence[Metric]) -> bool:
     return any(column in (metric.label, f"{metric.label} ÷ base") for metric in metrics)
 
 
+def results_text(results: Sequence[MetricResult]) -> str:
+    """A table for the terminal: a line per model, each value with its 95% interval and N; flags as numbered notes."""
+    metrics = metrics_of(results)
+    notes: dict[str, int] = {}
+    lines = [["Model", *(f"{metric.label} {ARROWS[metric.better]}" for metric in metrics)]]
+    for model, row in cells(results).items():
+        line = [model]
+        for metric in metrics:
+            cell = row.get(metric.name)
+            numbers = [notes.setdefault(flag, len(notes) + 1) for flag in cell.flags] if cell else []
+            marks = f" ({', '.join(map(str, numbers))})" if numbers else ""
+            line.append(_cell_text(cell, results) + marks)
+        lines.append(line)
+    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+    table = ["   ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join(table + [f"({number}) {flag}" for flag, number in notes.items()])
+
+
+def _cell_text(cell: MetricResult | None, results: Sequence[MetricResult]) -> str:
+    if cell is None:
+        return "-"
+    if cell.value is None:
+        return "not computed"
+    places = decimals([result.value or 0.0 for result in results if result.metric == cell.metric])
+    parts = [f"{cell.value:.{places}f}", interval_text(cell.interval, places), f"N {count_text(cell)}"]
+    return " ".join(part for part in parts if part)
+
+
 def table_csv(results: Sequence[MetricResult]) -> str:
     """One line per model and metric, every number in full, empty where there is none."""
     text = io.StringIO()
@@ -191,8 +220,7 @@ def table_latex(evaluation: Evaluation) -> str:
     """A booktabs table: a row per model, the 95% interval beside each value, the best in bold where rows rank."""
     results = evaluation.results
     metrics = metrics_of(results)
-    arrows = {"higher": r"$\uparrow$", "lower": r"$\downarrow$"}
-    heads = [f"{_latex(metric.label)} {arrows[metric.better]}" for metric in metrics]
+    heads = [_latex(f"{metric.label} {ARROWS[metric.better]}") for metric in metrics]
     lines = []
     for model, row in cells(results).items():
         line = [_latex(model)]
@@ -226,5 +254,6 @@ def _latex_cell(cell: MetricResult | None, places: int, is_best: bool) -> str:
 
 def _latex(text: str) -> str:
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "×": r"$\times$"}
+    special |= {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "÷": r"$\div$"}
     special |= {character: f"\\{character}" for character in "&%$#_{}"}
     return "".join(special.get(character, character) for character in text)
