@@ -181,6 +181,8 @@ def _cell_text(cell: MetricResult | None, results: Sequence[MetricResult]) -> st
         return "not computed"
     places = decimals([result.value or 0.0 for result in results if result.metric == cell.metric])
     parts = [f"{cell.value:.{places}f}", interval_text(cell.interval, places), f"N {count_text(cell)}"]
+    if cell.versus_base and cell.versus_base.ratio is not None:
+        parts.append(f"×{cell.versus_base.ratio:.2f} base")
     return " ".join(part for part in parts if part)
 
 
