@@ -336,8 +336,8 @@ def _configure_evaluate(child: argparse.ArgumentParser, argv: Sequence[str]) -> 
 
 
 def _evaluate(ws: Workspace, arguments: argparse.Namespace) -> int:
-    from sdstudio.evaluation import read_results, results_table
     from sdstudio.models import list_checkpoints
+    from sdstudio.results import read_results, results_text
     from sdstudio.starter.examples import starter_protocol
 
     names = arguments.model or (None if arguments.config else ["base", *(run.run for run in list_checkpoints(ws)[:1])])
@@ -346,7 +346,7 @@ def _evaluate(ws: Workspace, arguments: argparse.Namespace) -> int:
     config = replace(config, models=models or config.models)
 
     def show(job: Job) -> None:
-        print(results_table(read_results(job.folder)).to_string(index=False))
+        print(results_text(read_results(job.folder)))
         print(f"Report with pictures: {job.folder / 'report.html'}")
 
     return _do(ws, arguments, "evaluate", config, show)
