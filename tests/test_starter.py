@@ -101,7 +101,9 @@ def test_identifiers_are_single_tokens_and_detailed_captions_fit() -> None:
     assert longest <= tokenizer.model_max_length
 
 
-def test_examples_are_drawn_once_and_what_a_person_did_to_them_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_are_drawn_once_and_what_a_person_did_to_them_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from sdstudio.datasets import list_datasets, open_dataset
 
     small = tuple(replace(example, count=min(3, example.count)) for example in examples.EXAMPLES)
@@ -125,3 +127,19 @@ def test_held_out_pictures_are_not_training_pictures() -> None:
             pixels[example.name] = {image.tobytes() for image, _, _ in examples.draw(example)}
     assert not pixels["asim-style"] & pixels["asim-style-heldout"]
     assert np.all([len(pictures) > 0 for pictures in pixels.values()])
+
+
+def test_an_interrupted_first_start_leaves_no_half_drawn_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sdstudio.datasets import list_datasets
+
+    def break_off(example: examples.Example):
+        yield next(original(example))
+        raise KeyboardInterrupt
+
+    original = examples.draw
+    monkeypatch.setattr(examples, "draw", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        examples.install(Workspace(tmp_path))
+    assert list_datasets(Workspace(tmp_path)) == []

@@ -1,6 +1,7 @@
 """The datasets of a workspace: make one, open one, list them."""
 
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +25,13 @@ class DatasetInfo:
     error: str = ""
 
 
-def create_dataset(ws: Workspace, name: str, description: str = "") -> DatasetStore:
-    """Make an empty dataset, whole or not at all; a UserError when the name is taken or not usable."""
+def create_dataset(
+    ws: Workspace, name: str, description: str = "", pictures: Iterable[tuple[bytes, str, str]] = ()
+) -> DatasetStore:
+    """Make a dataset of (picture, file name, caption), whole or not at all.
+
+    A UserError when the name is taken or not usable, or one of the pictures is.
+    """
     folder = ws.dataset(name)
     if folder.exists():
         raise UserError(f"There already is a dataset {name!r}; choose another name.")
@@ -33,7 +39,10 @@ def create_dataset(ws: Workspace, name: str, description: str = "") -> DatasetSt
         ws.datasets.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=ws.datasets, prefix=".new-") as temporary:
             fresh = Path(temporary) / name
-            DatasetStore(fresh).create(description)
+            store = DatasetStore(fresh)
+            store.create(description)
+            for data, file_name, caption in pictures:
+                store.add(data, file_name, caption)
             fresh.rename(folder)
     except OSError as error:
         raise UserError(f"The dataset {name!r} cannot be made in {ws.datasets}: {error.strerror}.") from error

@@ -67,6 +67,13 @@ def draw(example: Example) -> Iterator[tuple[Image.Image, str, Scene]]:
         yield render(scene), _caption(scene, example.trigger), scene
 
 
+def _files(example: Example) -> Iterator[tuple[bytes, str, str]]:
+    for i, (image, caption, _) in enumerate(draw(example)):
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        yield file.getvalue(), f"{example.name}-{i:03d}.png", caption
+
+
 def _caption(scene: Scene, trigger: str) -> str:
     if not trigger:
         return ""
@@ -81,11 +88,7 @@ def install(workspace: Workspace) -> None:
     for example in EXAMPLES:
         if example.name in present:
             continue
-        store = create_dataset(workspace, example.name, example.description)
-        for i, (image, caption, _) in enumerate(draw(example)):
-            file = io.BytesIO()
-            image.save(file, "PNG")
-            store.add(file.getvalue(), f"{example.name}-{i:03d}.png", caption)
+        create_dataset(workspace, example.name, example.description, _files(example))
 
 
 def _prompts(count: int, seed: int, template: str) -> list[str]:
