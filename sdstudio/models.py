@@ -89,7 +89,7 @@ def list_base_models(ws: Workspace) -> list[BaseModel]:
 
 def _workspace_models(ws: Workspace) -> Iterator[BaseModel]:
     for path in sorted(ws.models.glob("*")):
-        if path.suffix == ".safetensors" or ((path / "model_index.json").is_file() and is_supported(path)):
+        if path.suffix == ".safetensors" or _is_whole_model(path):
             yield _local(path.name, path, path.name.removesuffix(".safetensors"))
 
 
@@ -102,9 +102,13 @@ def _hub_models() -> Iterator[BaseModel]:
     except CacheNotFound:
         return
     for repository in sorted(repositories, key=lambda item: item.repo_id):
-        snapshots = (revision.snapshot_path for revision in repository.revisions)
-        if any((folder / "model_index.json").is_file() and is_supported(folder) for folder in snapshots):
+        if any(_is_whole_model(revision.snapshot_path) for revision in repository.revisions):
             yield BaseModel(repository.repo_id, repository.repo_id, "hub", f"{repository.repo_id} (Hub cache)")
+
+
+def _is_whole_model(folder: Path) -> bool:
+    """True for a diffusers folder with weights; one without is only the configuration of a single file."""
+    return (folder / "model_index.json").is_file() and is_supported(folder) and any(folder.glob("unet/*.safetensors"))
 
 
 def is_supported(folder: Path) -> bool:

@@ -77,12 +77,20 @@ def save(pipeline: Any, trainable: Trainable, folder: Path) -> None:
 
 def load(pipeline: Any, folder: Path, options: Options) -> None:
     """Take the LoRA file into the pipeline's U-Net; a UserError when it was made for another kind of U-Net."""
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
     try:
         pipeline.load_lora_weights(folder, weight_name=WEIGHTS, adapter_name=ADAPTER)
-    except (RuntimeError, ValueError, OSError) as error:
+        loaded = get_peft_model_state_dict(pipeline.unet, adapter_name=ADAPTER).keys()
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            fits = {name.removeprefix("unet.") for name in file.keys()} == set(loaded)  # noqa: SIM118
+    except (RuntimeError, ValueError, KeyError):
+        fits = False
+    if not fits:
         raise UserError(
             f"The LoRA in {folder} does not fit this base model: choose the base model that it was trained on."
-        ) from error
+        )
 
 
 RECORD = Method(

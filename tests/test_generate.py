@@ -1,0 +1,192 @@
+"""Drawing: the stock pipeline's pictures, the same alone and in a batch, every setting inside, nothing drawn twice."""
+
+import json
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+from tiny_models import KINDS, SIDE, build, context
+
+from sdstudio.engine import generate
+from sdstudio.engine.generate import draw, read_images, run_generate
+from sdstudio.engine.metadata import parameters_text
+from sdstudio.engine.pipeline import family_of
+from sdstudio.jobs.context import STOP_FILE
+from sdstudio.models import hash_base_model
+from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, SampleSettings, UserError, from_json
+from sdstudio.workspace import Workspace
+
+QUICK = SampleSettings(steps=3, negative_prompt="bad, eyes")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("models")
+    for kind in KINDS:
+        build(kind, root / kind)
+    return root
+
+
+@pytest.fixture
+def ws(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
+
+
+def pixels(folder: Path, image: GeneratedImage) -> numpy.ndarray:
+    with Image.open(folder / image.file) as picture:
+        return numpy.asarray(picture, dtype=int)
+
+
+@pytest.mark.parametrize("negative", ["", "bad, eyes"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_our_picture_is_the_stock_pipelines_to_the_byte(kind: str, negative: str, tiny: Path, ws: Workspace) -> None:
+    settings = SampleSettings(steps=4, guidance_scale=5.0, negative_prompt=negative)
+    image = draw(ws, ModelRef(base_model=str(tiny / kind)), ["a toy"], [7], settings, ws.root / "ours")[0]
+    stock = family_of(tiny / kind).load(tiny / kind)
+    expected = stock(
+        "a toy",
+        negative_prompt=negative or None,
+        num_inference_steps=4,
+        guidance_scale=5.0,
+        generator=torch.Generator().manual_seed(7),
+    ).images[0]
+    assert expected.size == (SIDE, SIDE)
+    assert (pixels(ws.root / "ours", image) == numpy.asarray(expected)).all()
+
+
+@pytest.mark.parametrize("sampler", ["default", "dpm++2m", "euler a"])
+def test_a_batch_gives_the_pictures_of_one_by_one(sampler: str, tiny: Path, ws: Workspace) -> None:
+    model, prompts, seeds = ModelRef(base_model=str(tiny / "sd1")), ["a toy", "a cat", "x"], [3, 4, 5]
+    batch = draw(ws, model, prompts, seeds, SampleSettings(steps=3, scheduler=sampler, batch_size=3), ws.root / "batch")
+    alone = draw(ws, model, prompts, seeds, SampleSettings(steps=3, scheduler=sampler, batch_size=1), ws.root / "alone")
+    assert [image.file for image in batch] == [image.file for image in alone]
+    for one, other in zip(batch, alone, strict=True):
+        assert abs(pixels(ws.root / "batch", one) - pixels(ws.root / "alone", other)).max() <= 1
+    assert not (pixels(ws.root / "alone", alone[0]) == pixels(ws.root / "alone", alone[1])).all()
+
+
+def test_the_job_pairs_every_prompt_with_the_same_seeds_for_every_model(tiny: Path, ws: Workspace) -> None:
+    models = [ModelRef(base_model=str(tiny / kind), label=kind) for kind in ("sd1", "sd2")]
+    ctx = context(ws, "images", "job")
+    run_generate(
+        GenerateConfig(
+            models=models, prompts=["a toy", ""], count=2, settings=SampleSettings(steps=2, seed=11, batch_size=3)
+        ),
+        ctx,
+    )
+    images = read_images(ctx.folder)
+    assert [(image.model.label, image.prompt, image.seed) for image in images] == [
+        (kind, prompt, seed) for kind in ("sd1", "sd2") for prompt in ("a toy", "") for seed in (11, 12)
+    ]
+    assert len({image.file for image in images}) == 8
+    assert json.loads((ctx.folder / "progress.json").read_text())["done"] == 8
+
+
+def test_every_setting_is_inside_the_png(tiny: Path, ws: Workspace) -> None:
+    model = ModelRef(base_model=str(tiny / "sd1"))
+    image = draw(ws, model, ["a toy: red, big\nhat"], [5], QUICK, ws.root / "out")[0]
+    with Image.open(ws.root / "out" / image.file) as picture:
+        text, ours = picture.text["parameters"], json.loads(picture.text["sdstudio"])
+    base_hash = hash_base_model(ws, tiny / "sd1")
+    lines = text.split("\n")
+    assert lines[:3] == ["a toy: red, big", "hat", "Negative prompt: bad, eyes"]
+    assert lines[3].startswith("Steps: 3, Sampler: DDIM, CFG scale: 3, Seed: 5, Size: 16x16, Model hash: ")
+    assert f"Model hash: {base_hash[:10]}, Model: sd1, RNG: CPU, Version: sdstudio " in lines[3]
+    assert ours.pop("base_hash") == base_hash and ours.pop("versions")["diffusers"]
+    assert from_json(GeneratedImage, ours) == image == read_images(ws.root / "out")[0]
+
+
+def test_values_with_separators_are_quoted_and_no_empty_negative_prompt_is_written() -> None:
+    image = GeneratedImage(
+        file="x.png",
+        prompt="a toy",
+        negative_prompt="",
+        seed=1,
+        model=ModelRef(),
+        checkpoint_hash="",
+        settings=SampleSettings(),
+        width=64,
+        height=64,
+    )
+    text = parameters_text(image, "DPMSolverMultistepScheduler", "0123456789abcdef", 'base: "one", step 5')
+    assert text.startswith("a toy\nSteps: 20, Sampler: DPM++ 2M, ")
+    assert 'Model hash: 0123456789, Model: "base: \\"one\\", step 5", ' in text
+
+
+def test_what_is_there_is_not_drawn_again(tiny: Path, ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, out = ModelRef(base_model=str(tiny / "sd1")), ws.root / "out"
+    first = draw(ws, model, ["a toy", "a cat"], [1, 2], QUICK, out)
+    (out / first[1].file).unlink()
+    with (out / "images.jsonl").open("a") as file:
+        file.write('{"file": "torn')
+    sampled: list[str] = []
+    sample = generate.sample
+
+    def counted(pipeline: object, prompts: list[str], *rest: object) -> list[Image.Image]:
+        sampled.extend(prompts)
+        return sample(pipeline, prompts, *rest)
+
+    monkeypatch.setattr(generate, "sample", counted)
+    told: list[GeneratedImage] = []
+    again = draw(ws, model, ["a toy", "a cat", "a cat"], [1, 2, 2], QUICK, out, on_image=told.append)
+    assert sampled == ["a cat"]
+    assert again == [first[0], first[1], first[1]] and len(told) == 2
+    assert {image.file for image in read_images(out)} == {image.file for image in first}
+
+
+def test_a_stop_ends_within_a_step_and_keeps_what_is_finished(tiny: Path, ws: Workspace) -> None:
+    asked = []
+
+    def should_stop() -> bool:
+        asked.append(1)
+        return len(asked) > 6  # before the batch and after each of its 3 steps: in the middle of the second
+
+    settings = SampleSettings(steps=3, batch_size=1)
+    model = ModelRef(base_model=str(tiny / "sd1"))
+    images = draw(ws, model, ["a", "b", "c"], [1, 2, 3], settings, ws.root / "out", should_stop=should_stop)
+    assert [image.prompt for image in images] == ["a"] == [image.prompt for image in read_images(ws.root / "out")]
+    assert len(asked) <= 9
+
+
+def test_a_stopped_job_goes_on_with_the_same_random_seed(tiny: Path, ws: Workspace) -> None:
+    config = GenerateConfig(
+        models=[ModelRef(base_model=str(tiny / "sd1"))],
+        prompts=["a toy"],
+        count=2,
+        settings=SampleSettings(steps=2, seed=-1),
+    )
+    ctx = context(ws, "images", "job")
+    (ctx.folder / STOP_FILE).touch()
+    run_generate(config, ctx)
+    first = json.loads((ctx.folder / "seed.json").read_text())
+    assert read_images(ctx.folder) == []
+    (ctx.folder / STOP_FILE).unlink()
+    run_generate(config, ctx)
+    assert [image.seed for image in read_images(ctx.folder)] == [first, first + 1]
+
+
+def test_another_size_is_drawn_and_a_wrong_one_refused(tiny: Path, ws: Workspace) -> None:
+    model, out = ModelRef(base_model=str(tiny / "sd1")), ws.root / "out"
+    image = draw(ws, model, ["a toy"], [1], SampleSettings(steps=1, width=32), out)[0]
+    assert (image.width, image.height) == (32, SIDE) and pixels(out, image).shape == (SIDE, 32, 3)
+    with pytest.raises(UserError, match="width 17 does not fit"):
+        draw(ws, model, ["a toy"], [1], SampleSettings(width=17), out)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (GenerateConfig(), "no prompt"),
+        (GenerateConfig(models=[ModelRef(base_model="nowhere")], prompts=["x"]), "unknown"),
+        (GenerateConfig(models=[ModelRef(checkpoint="gone")], prompts=["x"]), "no checkpoint 'gone'"),
+    ],
+)
+def test_wrong_input_is_one_sentence_before_anything_is_drawn(
+    config: GenerateConfig, message: str, ws: Workspace
+) -> None:
+    ctx = context(ws, "images", "job")
+    with pytest.raises(UserError, match=message):
+        run_generate(config, ctx)
+    assert list(ctx.folder.iterdir()) == []
