@@ -38,8 +38,8 @@ def read_reference(ws: Workspace, dataset: str) -> Reference:
     ids = tuple(sorted(image.id for image in store.images()))
     if len(ids) < 2:
         raise UserError(
-            f"The reference dataset {dataset!r} has {len(ids)} pictures: at least 2 are needed, "
-            "and more than the encoder has dimensions for an FID that can be ranked."
+            f"The reference dataset {dataset!r} has fewer than 2 pictures: add real ones that were not trained on, "
+            "more than the encoder has dimensions for an FID that can be ranked."
         )
     return Reference(ids, tuple(store.image_path(id) for id in ids))
 
