@@ -1,7 +1,7 @@
 """Kernel distance between two sets of features: the unbiased MMD² with a cubic polynomial kernel.
 
 Bińkowski et al. 2018, arXiv:1801.01401. Unbiased at every N, so it can be read where FID cannot.
-Two pictures of one prompt count as a pair like any other, as in the published estimator; only the interval knows prompts.
+Two pictures of one prompt count as a pair like any other, as in the published estimator; the interval knows prompts.
 """
 
 from collections.abc import Sequence
