@@ -29,7 +29,8 @@ MAY_IMPORT = {
     "engine": {
         "schema", "workspace", "registry", "models", "jobs.context", "datasets", "methods", "families", "guidance"
     },
-    "jobs": {"schema", "workspace"},
+    # Before a job is queued, the part that owns its config is asked whether it can be done.
+    "jobs": {"schema", "workspace", "registry", "models", "datasets", "evaluation"},
 }  # fmt: skip
 
 
@@ -57,7 +58,9 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
             if not name.startswith("sdstudio."):
                 continue
             inner = name.removeprefix("sdstudio.")
-            assert any(inner == other or inner.startswith(f"{other}.") for other in allowed), f"{path.relative_to(ROOT)} imports {name}"
+            assert any(inner == other or inner.startswith(f"{other}.") for other in allowed), (
+                f"{path.relative_to(ROOT)} imports {name}"
+            )
 
 
 def test_heavy_libraries_stay_in_their_rooms() -> None:
