@@ -85,14 +85,15 @@ def choose_dataset(datasets: Sequence[DatasetInfo]) -> str:
 
 
 def show_tools(workspace: Workspace, store: DatasetStore) -> None:
-    with st.popover("Draft captions", icon=":material/auto_awesome:"):
+    if st.button("Draft captions", icon=":material/auto_awesome:", key="open-draft"):
         draft_captions(workspace, store.name)
-    with st.popover("Add pictures", icon=":material/add_photo_alternate:"):
-        add_pictures(workspace, store.name)
+    if st.button("Add pictures", icon=":material/add_photo_alternate:", key="open-add"):
+        add_in_dialog(workspace, store.name)
     with st.popover("Export", icon=":material/download:"):
         export(workspace, store)
 
 
+@st.dialog("Draft captions", width="large")
 def draft_captions(workspace: Workspace, dataset: str) -> None:
     captioners = registry.load("sdstudio.captioners")
     if not captioners:
@@ -106,16 +107,21 @@ def draft_captions(workspace: Workspace, dataset: str) -> None:
         value=True,
         help="A caption that a person wrote is never overwritten either way.",
     )
-    if st.button("Draft captions", type="primary", key="draft", icon=":material/play_arrow:"):
+    if st.button("Start drafting", type="primary", key="draft", icon=":material/play_arrow:"):
         with told():
             config = CaptionConfig(dataset=dataset, captioner=name, options=options, only_empty=only_empty)
             start(workspace, "caption", config, f"Draft captions for {dataset}")
 
 
+@st.dialog("Add pictures", width="large")
+def add_in_dialog(workspace: Workspace, dataset: str) -> None:
+    add_pictures(workspace, dataset)
+
+
 def add_pictures(workspace: Workspace, dataset: str) -> None:
     into = st.text_input(
-        "Into the dataset", value=dataset, key=f"into-{dataset}", help="A new name makes a new dataset."
-    )
+        "Dataset", value=dataset, key=f"into-{dataset}", help="A new name makes a new dataset."
+    ).strip()
     upload, folder = st.tabs(["Upload", "From a folder"])
     with upload:
         files = st.file_uploader(
@@ -276,7 +282,8 @@ def show_editor(store: DatasetStore, image: CaptionedImage, shown: Sequence[Capt
         dataset = open_dataset(current_workspace(), message.dataset)
         outcome = captioning.act(dataset, order, message)
         st.session_state[ANSWER] = {"dataset": dataset.name, **asdict(outcome)}
-        put_in_address("image", outcome.shows)
+        if outcome.shows != message.id:
+            put_in_address("image", outcome.shows)
 
     upcoming = order[place + 1] if place is not None and place + 1 < len(order) else ""
     caption_editor(store.name, image, upcoming, answer, received)

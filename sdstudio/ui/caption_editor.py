@@ -51,4 +51,4 @@ def caption_editor(
         "upcoming": picture_url(dataset, upcoming) if upcoming else "",
         "answer": asdict(answer) if answer else None,
     }
-    _component(key=key, data=data, on_action_change=received)
+    _component(key=key, data=data, on_action_change=received, on_mounted_change=lambda: None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from sdstudio.schema import Job, UserError
-from sdstudio.ui.text import literal
+from sdstudio.ui.text import at, literal
 
 _PAGES = Path(__file__).resolve().parents[2] / "pages"
 
@@ -45,7 +45,7 @@ def choose_job(jobs: Sequence[Job], name: str, label: str) -> str:
     """
     if not jobs:
         return ""
-    titles = {job.id: f"{job.title or job.kind} · {job.id[:15]}" for job in jobs}
+    titles = {job.id: f"{job.title or job.kind} · {at(job.created)}" for job in jobs}
     key = f"choose-{name}"
     wanted = in_address(name)
     if wanted in titles and st.session_state.get(key) != wanted:

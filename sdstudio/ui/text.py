@@ -21,6 +21,11 @@ def ago(seconds_since_epoch: float) -> str:
     return "just now"
 
 
+def at(seconds_since_epoch: float) -> str:
+    """The moment in the server's local time: '20 Nov, 16:18:59'."""
+    return time.strftime("%d %b, %H:%M:%S", time.localtime(seconds_since_epoch))
+
+
 def duration(seconds: float) -> str:
     """A time span in words: '42 s', '3 min 5 s', '2 h 10 min'."""
     whole = round(seconds)

@@ -4,8 +4,12 @@
 const IDLE_MS = 1500
 const ANSWER_MS = 10000
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  parentElement.captionEditor ??= createEditor(parentElement)
+export default function ({ data, parentElement, setTriggerValue, setStateValue }) {
+  if (!parentElement.captionEditor) {
+    parentElement.captionEditor = createEditor(parentElement)
+    // Without a state value of its own the component is forgotten on a change of page before its last message is read.
+    setStateValue("mounted", true)
+  }
   parentElement.captionEditor.send = (message) => setTriggerValue("action", message)
   parentElement.captionEditor.show(data)
 }
@@ -13,7 +17,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
 function createEditor(root) {
   const find = (selector) => root.querySelector(selector)
   const box = find("textarea")
-  const editor = { data: null, version: 0, saved: "", pending: null, waiting: null, idle: 0, number: Date.now() }
+  const editor = { data: null, version: 0, saved: "", pending: null, idle: 0, number: Date.now() }
+  editor.waiting = null // an action asked for while another is being saved
+  editor.leave = null // a click that waits until all is saved
 
   const dirty = () => editor.data !== null && box.value !== editor.saved
   const say = (text, bad = false) => {
@@ -40,7 +46,7 @@ function createEditor(root) {
     const number = ++editor.number
     const { dataset, id } = editor.data
     const timer = setTimeout(() => {
-      editor.pending = null
+      editor.pending = editor.waiting = editor.leave = null
       box.readOnly = false
       say("Not saved yet: the studio does not answer. Your text is still here.", true)
     }, ANSWER_MS)
@@ -65,7 +71,6 @@ function createEditor(root) {
     const refused = data.answer?.conflict || data.answer?.error
     editor.data = data
     if (!stayed) {
-      editor.waiting = null
       fill(data.caption, data.version)
     } else {
       if (settled && !refused) {
@@ -78,9 +83,17 @@ function createEditor(root) {
     render(data, stayed && Boolean(data.answer?.conflict))
     if (settled) say(data.answer.note, Boolean(refused))
     else if (!editor.pending && !dirty()) say(data.note)
-    const next = editor.waiting
-    editor.waiting = editor.pending ? next : null
-    if (next && !editor.pending && !refused) act(next)
+    if (settled && refused) editor.waiting = editor.leave = null
+    else if (settled) proceed()
+  }
+
+  const proceed = () => {
+    const { waiting, leave } = editor
+    editor.waiting = null
+    if (leave && dirty()) return act("save")
+    editor.leave = null
+    if (leave) leave()
+    else if (waiting) act(waiting)
   }
 
   const render = (data, conflict) => {
@@ -128,6 +141,16 @@ function createEditor(root) {
   window.addEventListener("beforeunload", (event) => {
     if (box.isConnected && dirty()) event.preventDefault()
   })
+  window.addEventListener("click", (event) => {
+    // A click that leaves while something is unsaved waits for the answer: Streamlit may drop one of two requests.
+    const path = event.composedPath()
+    const leaving = path.includes(root) ? null : path.find((element) => element.matches?.("a, button"))
+    if (!leaving || !box.isConnected || !(editor.pending || dirty()) || !find(".conflict").hidden) return
+    event.preventDefault()
+    event.stopImmediatePropagation()
+    editor.leave = () => leaving.click()
+    act("save")
+  }, true)
 
   const choices = {
     "use-draft": () => {
