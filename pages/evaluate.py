@@ -232,12 +232,15 @@ def cell_text(cell: MetricResult | None, results: Sequence[MetricResult]) -> str
 
 
 def show_flags(results: Sequence[MetricResult]) -> None:
-    flagged: dict[str, list[str]] = {}
+    """What weakens a number, once each, with the cells it holds for."""
+    labels = {metric.name: metric.label for metric in metrics_of(results)}
+    flagged: dict[str, dict[str, list[str]]] = {}
     for result in results:
         for flag in result.flags:
-            flagged.setdefault(flag, []).append(f"{result.metric} of {result.model}")
+            flagged.setdefault(flag, {}).setdefault(labels.get(result.metric, result.metric), []).append(result.model)
     for flag, where in flagged.items():
-        st.warning(f"{literal(flag)}  \n{literal(', '.join(where))}", icon=":material/flag:")
+        cells_concerned = "; ".join(f"{label} of {', '.join(models)}" for label, models in where.items())
+        st.markdown(f":orange[:material/flag:] {literal(flag)} :small[{literal(cells_concerned)}]")
 
 
 def show_pictures(workspace: Workspace, folder: Path, evaluation: Evaluation) -> None:

@@ -79,7 +79,7 @@ def choose_models(refs: list[str], label: Callable[[str], str]) -> list[str]:
 
 
 def show_batch(workspace: Workspace, job: Job) -> None:
-    images = read_images(job.folder)
+    images = side_by_side(read_images(job.folder))
     if not images:
         if not is_live(job):
             st.caption("This batch holds no pictures.")
@@ -95,6 +95,12 @@ def show_batch(workspace: Workspace, job: Job) -> None:
         st.json(read_json(job.folder / "config.json"))
 
 
+def side_by_side(images: list[GeneratedImage]) -> list[GeneratedImage]:
+    """The same prompt and seed of each model next to one another, prompts in the order they were asked."""
+    prompts = list(dict.fromkeys(image.prompt for image in images))
+    return sorted(images, key=lambda image: (prompts.index(image.prompt), image.seed))
+
+
 def show_opened(workspace: Workspace, batch: str) -> None:
     job_id, file = st.session_state.pop(OPENED, ("", ""))
     if job_id != batch:
@@ -105,7 +111,7 @@ def show_opened(workspace: Workspace, batch: str) -> None:
         show_picture(workspace, job, image)
 
 
-@st.dialog("Picture", width="large")
+@st.dialog("Picture", width="medium")
 def show_picture(workspace: Workspace, job: Job, image: GeneratedImage) -> None:
     source = job_png_url(workspace, job.folder / image.file)
     tiny = " tiny" if max(image.width, image.height) <= 192 else ""

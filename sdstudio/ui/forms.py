@@ -1,9 +1,7 @@
 """A form made from a config dataclass: one widget a field, the advanced ones folded away."""
 
 from collections.abc import Collection, Mapping
-from contextlib import nullcontext
 from dataclasses import replace
-from itertools import groupby
 from types import MappingProxyType
 from typing import Any
 
@@ -44,11 +42,14 @@ def config_form(
 
 
 def _rows(fields: list[Field], key: str, values: dict[str, Any]) -> None:
-    """Texts over the whole width, the short fields between them side by side, all in their order."""
-    for is_short, group in groupby(fields, key=_is_short):
-        row = st.grid(columns="auto", min_column_width=COLUMN_WIDTH, vertical_alignment="bottom") if is_short else None
-        with row or nullcontext():
-            for field in group:
+    """Texts first, over the whole width, then the short fields side by side."""
+    for field in fields:
+        if not _is_short(field):
+            values[field.name] = _widget(field, f"{key}.{field.name}")
+    short = [field for field in fields if _is_short(field)]
+    if short:
+        with st.grid(columns="auto", min_column_width=COLUMN_WIDTH, vertical_alignment="bottom"):
+            for field in short:
                 values[field.name] = _widget(field, f"{key}.{field.name}")
 
 

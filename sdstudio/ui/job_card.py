@@ -45,7 +45,7 @@ def follow(workspace: Workspace, job_id: str, view: Callable[[Job], None]) -> No
 
 def card(workspace: Workspace, job: Job) -> None:
     """The job's state, progress and end, with a stop button while it lives."""
-    with st.container(border=True):
+    with st.container(border=True, key=f"job-card-{job.id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
             color, icon = BADGES[job.state]
             st.badge(job.state, icon=icon, color=color)
