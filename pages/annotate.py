@@ -43,7 +43,8 @@ def main() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = choose_dataset(datasets)
         store = open_dataset(workspace, name)
-        show_tools(workspace, store)
+        with st.container(horizontal=True, width="content"):
+            show_tools(workspace, store)
     if store.description:
         st.caption(literal(store.description))
     show_job(workspace)

@@ -240,7 +240,7 @@ def show_flags(results: Sequence[MetricResult]) -> None:
             flagged.setdefault(flag, {}).setdefault(labels.get(result.metric, result.metric), []).append(result.model)
     for flag, where in flagged.items():
         cells_concerned = "; ".join(f"{label} of {', '.join(models)}" for label, models in where.items())
-        st.markdown(f":orange[:material/flag:] {literal(flag)} :small[{literal(cells_concerned)}]")
+        st.markdown(f":orange[:material/flag:] {literal(flag)} :small[:gray[{literal(cells_concerned)}]]")
 
 
 def show_pictures(workspace: Workspace, folder: Path, evaluation: Evaluation) -> None:

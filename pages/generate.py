@@ -61,18 +61,14 @@ def show_form(workspace: Workspace) -> None:
 
 
 def choose_models(refs: list[str], label: Callable[[str], str]) -> list[str]:
+    """The base model and the newest trained one until the person, or the page of a run, chooses others."""
     key, wanted = "generate.models", in_address("model")
-    if wanted in refs:
-        st.session_state[key] = [refs[0], wanted]
+    newest = next((ref for ref in refs if ref.startswith("runs/")), "")
+    if wanted in refs or key not in st.session_state:
+        trained = wanted if wanted in refs else newest
+        st.session_state[key] = [ref for ref in (refs[0], trained) if ref]
         put_in_address("model", "")
-    return st.multiselect(
-        "Models",
-        refs,
-        default=None if key in st.session_state else refs[:1],
-        format_func=label,
-        key=key,
-        persist_state="session",
-    )
+    return st.multiselect("Models", refs, format_func=label, key=key, persist_state="session")
 
 
 # ---------------------------------------------------------------- look

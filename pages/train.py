@@ -90,7 +90,7 @@ def show_dataset(workspace: Workspace, dataset: DatasetInfo) -> None:
     st.caption(f"{count(dataset.images, 'picture')}, {dataset.captioned:,} captioned. {literal(dataset.description)}")
     if dataset.captioned < dataset.images:
         bare = count(dataset.images - dataset.captioned, "picture has", "pictures have")
-        st.warning(f"{bare} no caption. Write captions first, or train without knowing what they show.")
+        st.warning(f"{bare} no caption and would be learned without words: write captions on the Annotate page first.")
     pictures = open_dataset(workspace, dataset.name).images()[:PREVIEW]
     gallery(
         [Item(image.id, thumb_url(dataset.name, image.id)) for image in pictures], key="preview", cell=5, one_row=True

@@ -1,0 +1,367 @@
+"""The pages over a small real workspace: pytest tests/test_pages.py"""
+
+import io
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from streamlit.testing.v1 import AppTest
+
+from sdstudio import jobs
+from sdstudio.datasets import DatasetStore, create_dataset
+from sdstudio.jobs.folder import read_state, write_state
+from sdstudio.schema import GenerateConfig, TrainConfig, UserError, from_json
+from sdstudio.ui import captioning, files
+from sdstudio.ui.captioning import Message
+from sdstudio.ui.text import ago, count, duration, literal
+from sdstudio.workspace import Workspace, read_json
+
+ROOT = Path(__file__).parents[1]
+MAIN = ROOT / "sdstudio" / "ui" / "main.py"
+PAGES = ("home", "annotate", "train", "generate", "evaluate")
+HOSTILE = "a **bold** ![x](http://elsewhere.example/x.png) <b>face</b>"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """An empty workspace without the starter's examples, whose jobs stay in the queue."""
+    monkeypatch.setenv("SDSTUDIO_WORKSPACE", str(tmp_path / "studio"))
+    (tmp_path / "studio").mkdir()
+    monkeypatch.setattr("sdstudio.starter.examples.install", lambda workspace: None)
+    monkeypatch.setattr("sdstudio.jobs.tick", lambda workspace: None)
+    monkeypatch.setattr("sdstudio.jobs.queue.tick", lambda workspace: None)
+    return Workspace(tmp_path / "studio")
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> DatasetStore:
+    """Four pictures: three with a caption, the first of them hostile, and one without."""
+    dataset = create_dataset(workspace, "cats", "Four cats.")
+    for index, caption in enumerate([HOSTILE, "a cat on a mat", "a cat in a hat", ""]):
+        dataset.add(picture(index), f"cat-{index}.png", caption)
+    return dataset
+
+
+def picture(shade: int) -> bytes:
+    image = Image.new("RGB", (64, 64), (40 * shade, 90, 160))
+    ImageDraw.Draw(image).ellipse((8 + shade, 8, 50, 50), fill=(250, 210, 60))
+    memory = io.BytesIO()
+    image.save(memory, "PNG")
+    return memory.getvalue()
+
+
+def open_page(name: str, **query: str) -> AppTest:
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.switch_page(str(ROOT / "pages" / f"{name}.py"))
+    app.run()
+    assert not app.exception, app.exception
+    return app
+
+
+def words(app: AppTest) -> str:
+    """All that the page says."""
+    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "text")
+    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
+
+
+# ---------------------------------------------------------------- what a person sees
+
+
+@pytest.mark.parametrize(
+    ("page", "hint"),
+    [
+        ("home", "No pictures yet"),
+        ("annotate", "There is no dataset yet"),
+        ("train", "There is nothing to learn from yet"),
+        ("generate", "Your pictures appear here"),
+        ("evaluate", "train a model first"),
+    ],
+)
+def test_an_empty_workspace_is_told_what_to_do(workspace: Workspace, page: str, hint: str) -> None:
+    assert hint in words(open_page(page))
+
+
+def test_home_says_what_is_done_and_what_is_next(workspace: Workspace, store: DatasetStore) -> None:
+    said = words(open_page("home"))
+    assert "3 of 4 pictures captioned, 0 by you" in said
+    assert said.count("Next") == 1 and "Done" not in said
+    last = store.images()[-1]
+    store.set_caption(last.id, "a cat that sleeps", "person:local", last.version)
+    said = words(open_page("home"))
+    assert "4 of 4 pictures captioned, 1 by you" in said
+    assert said.count("Done") == 1 and said.count("Next") == 1
+
+
+def test_captions_are_never_markdown(workspace: Workspace, store: DatasetStore) -> None:
+    first = store.images()[0]
+    grid, editor = open_page("annotate"), open_page("annotate", image=first.id)
+    assert "Picture 1 of 4" in words(editor)
+    for app in (grid, editor):
+        assert not [
+            item.value for item in app.get("markdown") + app.get("caption") if "elsewhere.example" in item.value
+        ]
+
+
+def test_the_filter_keeps_what_it_says(workspace: Workspace, store: DatasetStore) -> None:
+    assert "4 pictures. Choose one" in words(open_page("annotate"))
+    assert "1 picture. Choose one" in words(open_page("annotate", filter="Empty"))
+    assert "2 pictures. Choose one" in words(open_page("annotate", contains="A CAT"))
+    assert "No picture matches" in words(open_page("annotate", contains="zebra"))
+
+
+def test_the_progress_counts_what_a_person_changed(workspace: Workspace, store: DatasetStore) -> None:
+    first = store.images()[0]
+    store.set_caption(first.id, "mine", "person:local", first.version)
+    [bar] = [item for item in open_page("annotate").get("progress") if "Modified" in item.proto.text]
+    assert (bar.proto.text, bar.proto.value) == ("Modified: 1 / 4", 25)
+
+
+def test_training_is_submitted_as_the_form_says(workspace: Workspace, store: DatasetStore) -> None:
+    app = open_page("train")
+    assert "1 picture has no caption" in words(app)
+    app.number_input(key="train.loop.steps").set_value(7)
+    app.number_input(key="train.lora.rank").set_value(2)
+    app.text_input(key="train.name").set_value("first try")
+    app.button(key="start").click().run()
+    assert not app.exception and not app.error
+    [job] = jobs.list_jobs(workspace, "train")
+    config = from_json(TrainConfig, read_json(job.folder / "config.json"))
+    assert (config.name, config.dataset, config.base_model, config.method) == ("first try", "cats", "starter", "lora")
+    assert (config.loop.steps, config.method_options["rank"]) == (7, 2)
+    assert app.query_params["run"] == job.id
+    assert "queued" in words(app)
+
+
+def test_the_form_of_another_method_is_another_form(workspace: Workspace, store: DatasetStore) -> None:
+    app = open_page("train")
+    lora = {item.key for item in app.number_input}
+    app.get("button_group")[0].set_value("sam").run()
+    assert not app.exception
+    assert {item.key for item in app.number_input} != lora
+    assert app.number_input(key="train.loop.steps").value == 150
+
+
+def test_what_cannot_be_trained_is_one_sentence_and_no_run(workspace: Workspace) -> None:
+    create_dataset(workspace, "bare").add(picture(1), "bare.png")
+    app = open_page("train")
+    app.button(key="start").click().run()
+    assert not app.exception
+    [error] = app.error
+    assert "No picture of the dataset" in error.value and "caption" in error.value
+    assert jobs.list_jobs(workspace) == []
+
+
+def test_a_failed_run_says_why_letter_by_letter(workspace: Workspace, store: DatasetStore) -> None:
+    job = jobs.submit(workspace, "train", TrainConfig(dataset="cats"))
+    state = read_state(job.folder)
+    write_state(job.folder, replace(state, state="failed", ended=state.created, error="The disk is full: *free* some."))
+    app = open_page("train", run=job.id)
+    assert [item.value for item in app.error] == [r"The disk is full\: \*free\* some\."]
+    assert "failed" in words(app)
+
+
+def test_prompts_become_one_batch(workspace: Workspace, store: DatasetStore) -> None:
+    app = open_page("generate")
+    app.button(key="generate").click().run()
+    assert "There is no prompt" in app.error[0].value
+    app.text_area(key="generate.prompts").set_value("a cat\n\n  a dog  ")
+    app.number_input(key="generate.count").set_value(3)
+    app.text_input(key="generate.settings.negative_prompt").set_value("blue")
+    app.button(key="generate").click().run()
+    assert not app.exception and not app.error
+    [job] = jobs.list_jobs(workspace, "generate")
+    config = from_json(GenerateConfig, read_json(job.folder / "config.json"))
+    assert (config.prompts, config.count, config.settings.negative_prompt) == (["a cat", "a dog"], 3, "blue")
+    assert [model.base_model for model in config.models] == ["starter"]
+
+
+def test_stop_takes_a_waiting_job_out_of_the_queue(workspace: Workspace, store: DatasetStore) -> None:
+    job = jobs.submit(workspace, "train", TrainConfig(dataset="cats"))
+    app = open_page("train")
+    app.button(key=f"stop-{job.id}").click().run()
+    assert not app.exception
+    assert jobs.get_job(workspace, job.id).state == "cancelled"
+
+
+def test_a_job_that_is_not_there_is_said(workspace: Workspace, store: DatasetStore) -> None:
+    app = open_page("annotate", job="20260101-000000-gone-0000")
+    assert "There is no job" in app.error[0].value
+
+
+def test_session_state_holds_names_and_ids_only(workspace: Workspace, store: DatasetStore) -> None:
+    plain = str | int | float | bool | None
+    for page in PAGES:
+        for key, value in open_page(page, image=store.images()[0].id).session_state.to_dict().items():
+            values = value if isinstance(value, list | tuple) else [value]
+            assert all(isinstance(item, plain) for item in values) or key in ("caption-editor", "grid", "preview"), key
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_loads_torch(workspace: Workspace, store: DatasetStore, page: str) -> None:
+    script = (
+        "import sys; from streamlit.testing.v1 import AppTest\n"
+        f"app = AppTest.from_file({str(MAIN)!r}, default_timeout=60)\n"
+        f"app.switch_page({str(ROOT / 'pages' / f'{page}.py')!r}).run()\n"
+        "assert not app.exception, app.exception\n"
+        "assert app.title[0].value\n"
+        "print([name for name in ('torch', 'diffusers', 'transformers', 'peft') if name in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip().splitlines()[-1] == "[]"
+
+
+# ---------------------------------------------------------------- the caption editor's messages
+
+
+def message(
+    store: DatasetStore, place: int, action: captioning.Action, caption: str | None = None, **over: int
+) -> Message:
+    image = store.images()[place]
+    text = image.caption if caption is None else caption
+    version = over.get("version", image.version)
+    return Message(action, store.name, image.id, 1, version, text, changed=caption is not None)
+
+
+def ids(store: DatasetStore) -> list[str]:
+    return [image.id for image in store.images()]
+
+
+def test_a_caption_lands_on_the_picture_it_was_written_for(store: DatasetStore) -> None:
+    order = ids(store)
+    answer = captioning.act(store, order, message(store, 1, "save_next", "  a cat\non a chair "))
+    assert (answer.shows, answer.note, answer.conflict) == (order[2], "Saved", False)
+    assert [image.caption for image in store.images()] == [HOSTILE, "a cat on a chair", "a cat in a hat", ""]
+    assert store.image(order[1]).state == "modified" and store.image(order[1]).version == answer.version
+
+
+def test_the_id_counts_not_the_place(store: DatasetStore) -> None:
+    order = ids(store)
+    captioning.act(store, order[2:], message(store, 0, "save", "the first"))
+    assert [image.caption for image in store.images()] == ["the first", "a cat on a mat", "a cat in a hat", ""]
+
+
+def test_a_message_without_a_change_writes_nothing(store: DatasetStore) -> None:
+    before = store.images()
+    for action in ("save", "save_next", "previous", "next", "next_unreviewed"):
+        captioning.act(store, ids(store), message(store, 1, action))
+    assert store.images() == before
+
+
+def test_the_second_of_two_tabs_is_told_and_overwrites_nothing(store: DatasetStore) -> None:
+    stale = message(store, 1, "save_next", "from the second tab")
+    captioning.act(store, ids(store), message(store, 1, "save", "from the first tab"))
+    answer = captioning.act(store, ids(store), stale)
+    assert answer.conflict and answer.shows == stale.id and answer.unsaved == "from the second tab"
+    assert store.images()[1].caption == "from the first tab"
+    kept = captioning.act(store, ids(store), message(store, 1, "save", "mine after all", version=answer.version))
+    assert not kept.conflict and store.images()[1].caption == "mine after all"
+
+
+def test_moving_saves_and_keeps_the_order_of_the_filter(store: DatasetStore) -> None:
+    order = ids(store)
+    assert captioning.act(store, order, message(store, 2, "previous", "new words")).shows == order[1]
+    assert store.images()[2].caption == "new words"
+    last = captioning.act(store, order, message(store, 3, "save_next", "the last"))
+    assert last.shows == order[3] and "last one" in last.note
+    assert captioning.act(store, order, message(store, 1, "next_unreviewed")).shows == order[0]
+    assert captioning.act(store, [], message(store, 1, "next")).shows == order[1]
+
+
+def test_approve_and_undo(store: DatasetStore) -> None:
+    order = ids(store)
+    captioning.act(store, order, message(store, 1, "approve_next", "better"))
+    assert (store.images()[1].caption, store.images()[1].state) == ("better", "approved")
+    captioning.act(store, order, message(store, 1, "undo"))
+    captioning.act(store, order, message(store, 1, "undo"))
+    assert (store.images()[1].caption, store.images()[1].state) == ("a cat on a mat", "not modified")
+    nothing = captioning.act(store, order, message(store, 3, "approve_next"))
+    assert nothing.error and nothing.shows == order[3] and store.images()[3].state == "not modified"
+
+
+def test_a_message_of_another_shape_is_refused() -> None:
+    with pytest.raises(UserError, match="action"):
+        from_json(Message, {"action": "delete", "dataset": "cats", "id": "x", "number": 1, "version": 0, "caption": ""})
+
+
+# ---------------------------------------------------------------- the door for pictures
+
+
+@pytest.fixture
+def client(workspace: Workspace) -> Iterator[TestClient]:
+    with TestClient(Starlette(routes=files.routes()), base_url="http://127.0.0.1") as client:
+        yield client
+
+
+def test_pictures_and_thumbnails_are_served_by_sha256(store: DatasetStore, client: TestClient) -> None:
+    image = store.images()[0]
+    whole, thumb = client.get(files.picture_url("cats", image.id)), client.get(files.thumb_url("cats", image.id))
+    assert whole.status_code == 200 and whole.headers["content-type"] == "image/png"
+    assert whole.content == store.image_path(image.id).read_bytes()
+    assert thumb.status_code == 200 and thumb.headers["content-type"] == "image/webp"
+    assert "immutable" in thumb.headers["cache-control"]
+
+
+def test_only_pictures_of_jobs_are_served(workspace: Workspace, store: DatasetStore, client: TestClient) -> None:
+    job = jobs.submit(workspace, "generate", GenerateConfig(prompts=["a cat"]))
+    (job.folder / "one two.png").write_bytes(picture(1))
+    assert client.get(files.job_png_url(workspace, job.folder / "one two.png")).content == picture(1)
+    (job.folder / "link.png").symlink_to(store.folder / "captions.db")
+    secret = f"/files/images/{job.id}"
+    for path in (
+        f"{secret}/config.json",
+        f"{secret}/link.png",
+        f"{secret}/missing.png",
+        f"{secret}/..%2f..%2fdatasets%2fcats%2fcaptions.db",
+        f"/files/thumbs/cats/{'0' * 64}",
+        "/files/pictures/cats/..%2f..%2fcaptions.db",
+        "/files/pictures/..%2fcats/x",
+        "/files/tasks/x/y.png",
+        "/files/datasets/cats/images/x.png",
+    ):
+        assert client.get(path).status_code == 404, path
+
+
+def test_a_foreign_host_name_gets_no_picture(store: DatasetStore, client: TestClient) -> None:
+    url = files.thumb_url("cats", store.images()[0].id)
+    assert client.get(url, headers={"host": "evil.example"}).status_code == 403
+
+
+def test_the_defaults_are_safe() -> None:
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+    server = config["server"]
+    assert server["address"] == "127.0.0.1" and set(server["allowedHosts"]) == {"127.0.0.1", "localhost"}
+    assert server["enableXsrfProtection"] and server["xsrfCookieSameSite"] == "strict"
+    assert server["fileWatcherType"] == "none" and server["headless"] and server["maxUploadSize"] == 50
+    assert config["browser"]["gatherUsageStats"] is False
+    assert config["client"]["showErrorDetails"] == "none"
+
+
+# ---------------------------------------------------------------- words
+
+
+def test_words_of_people_are_escaped() -> None:
+    assert literal("a *b* [c](d) :red[e] $f$ `g`") == r"a \*b\* \[c\]\(d\) \:red\[e\] \$f\$ \`g\`"
+
+
+def test_counts_and_spans_read_well() -> None:
+    assert (count(1, "picture"), count(1200, "picture"), count(2, "batch", "batches")) == (
+        "1 picture",
+        "1,200 pictures",
+        "2 batches",
+    )
+    assert (duration(41.6), duration(125), duration(7500)) == ("42 s", "2 min 5 s", "2 h 5 min")
+    assert ago(0).endswith("days ago")
