@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from sdstudio import jobs, registry
 from sdstudio.datasets import DatasetInfo, DatasetStore, create_dataset, export_dataset, list_datasets, open_dataset
@@ -146,7 +147,7 @@ def add_pictures(workspace: Workspace, dataset: str) -> None:
                 start(workspace, "import", config, f"Import into {into}")
 
 
-def upload_files(workspace: Workspace, dataset: str, files: Sequence) -> int:
+def upload_files(workspace: Workspace, dataset: str, files: Sequence[UploadedFile]) -> int:
     """Add the uploaded files; those that are refused are said one by one. Returns how many are new."""
     known = {item.name for item in list_datasets(workspace)}
     store = open_dataset(workspace, dataset) if dataset in known else create_dataset(workspace, dataset)

@@ -1,5 +1,6 @@
 """Start a run, and watch it: loss, samples, log, and what to do when it ends."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import streamlit as st
@@ -97,7 +98,7 @@ def show_dataset(workspace: Workspace, dataset: DatasetInfo) -> None:
     )
 
 
-def choose_method(methods: dict[str, Method]) -> Method:
+def choose_method(methods: Mapping[str, Method]) -> Method:
     name = st.segmented_control(
         "Method",
         list(methods),

@@ -77,7 +77,7 @@ def _widget(field: Field, key: str) -> Any:
     return _number(field, common)
 
 
-def _number(field: Field, common: dict[str, Any]) -> float | int | None:
+def _number(field: Field, common: dict[str, Any]) -> Any:
     if field.type == "int":
         return st.number_input(
             value=field.default,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import streamlit as st
 
@@ -11,7 +12,8 @@ from sdstudio.ui.text import ago, duration, literal
 from sdstudio.workspace import Workspace
 
 POLL_SECONDS = 1.5
-BADGES: dict[JobState, tuple[str, str]] = {
+Color = Literal["red", "orange", "blue", "green", "gray"]
+BADGES: dict[JobState, tuple[Color, str]] = {
     "queued": ("gray", ":material/schedule:"),
     "starting": ("blue", ":material/hourglass_top:"),
     "running": ("blue", ":material/play_arrow:"),
