@@ -56,7 +56,7 @@ def resolve_base_model(ws: Workspace, ref: str) -> BaseModel:
     if not ref:
         raise UserError("No base model is named: give 'starter', a diffusers folder, a .safetensors file or a Hub id.")
     for path in (ws.models / ref, Path(ref).expanduser()):
-        if path.exists():
+        if _exists(path):
             return _local(ref, path.resolve(), path.stem if path.is_file() else path.name)
     if Path(ref).suffix in PICKLED or Path(ref).suffix == ".safetensors" or Path(ref).is_absolute():
         raise UserError(f"There is no base model at {ref}: check the path, or choose a listed model.")
@@ -66,6 +66,13 @@ def resolve_base_model(ws: Workspace, ref: str) -> BaseModel:
         f"The base model {ref!r} is unknown: give 'starter', a diffusers folder, a .safetensors file, "
         "or a Hub id such as 'stable-diffusion-v1-5/stable-diffusion-v1-5'."
     )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _local(ref: str, path: Path, label: str) -> BaseModel:

@@ -145,7 +145,7 @@ def test_what_is_not_a_base_model_is_refused_in_words(tiny: Path, tmp_path: Path
     pickled.write_bytes(b"x")
     with pytest.raises(UserError, match="pickled"):
         resolve_base_model(ws, str(pickled))
-    for ref in ("nowhere", "/nowhere/at/all", "missing.safetensors", ""):
+    for ref in ("nowhere", "/nowhere/at/all", "missing.safetensors", "", "x" * 5000):
         with pytest.raises(UserError):
             resolve_base_model(ws, ref)
 

@@ -175,6 +175,11 @@ def test_another_size_is_drawn_and_a_wrong_one_refused(tiny: Path, ws: Workspace
         draw(ws, model, ["a toy"], [1], SampleSettings(width=17), out)
 
 
+def test_a_prompt_that_is_cut_is_said(tiny: Path, ws: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    draw(ws, ModelRef(base_model=str(tiny / "sd1")), ["long " * 30], [1], SampleSettings(steps=1), ws.root / "out")
+    assert "Longer than the model's 24 tokens and cut: 'long long" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from sdstudio.engine.pipeline import cut_prompts
 from sdstudio.families.loading import PictureSize
 from sdstudio.methods.parts import Example
 from sdstudio.models import sha256_file
@@ -156,10 +157,9 @@ class TrainingData:
     def _take(self, stream: str, number: int) -> list[int]:
         """Items number·n … number·n + n − 1 of the stream's endless shuffled passes."""
         members, count = (self._own, self._counts[0]) if stream == "own" else (self._prior, self._counts[1])
-        positions = range(number * count, (number + 1) * count)
-        return [
-            members[self._order(stream, position // len(members))[position % len(members)]] for position in positions
-        ]
+        places = [divmod(position, len(members)) for position in range(number * count, (number + 1) * count)]
+        orders = {epoch: self._order(stream, epoch) for epoch, _ in places}
+        return [members[orders[epoch][place]] for epoch, place in places]
 
     def _order(self, stream: str, epoch: int) -> list[int]:
         generator = torch.Generator().manual_seed(derived_seed(self._seed, stream, epoch))
@@ -172,10 +172,10 @@ def embed(
 ) -> dict[str, dict[str, Tensor]]:
     """Caption -> its text embeddings on the CPU, each caption encoded once; says how many are cut, and where."""
     unique = list(dict.fromkeys(captions))
-    limit = pipeline.tokenizer.model_max_length
-    cut = [caption for caption in unique if len(pipeline.tokenizer(caption).input_ids) > limit]
+    cut = cut_prompts(pipeline, unique)
     if cut:
-        log(f"{len(cut)} captions are longer than {limit} tokens; what is beyond is not learned, as in: {cut[0]!r}")
+        limit = pipeline.tokenizer.model_max_length
+        log(f"Longer than {limit} tokens, and not learned beyond: {len(cut)} captions, such as {cut[0]!r}")
     embedded = {}
     for start in range(0, len(unique), 16):
         part = unique[start : start + 16]

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import logging
 import os
 import re
 import secrets
@@ -16,13 +17,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sdstudio.engine.metadata import png_info
-from sdstudio.engine.pipeline import LoadedModel, check_side, load_model, pick_device
+from sdstudio.engine.pipeline import LoadedModel, check_side, cut_prompts, load_model, pick_device
 from sdstudio.jobs.context import JobContext
 from sdstudio.models import resolve_base_model, resolve_checkpoint
 from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, SampleSettings, UserError, from_json, to_json
 from sdstudio.workspace import Workspace, atomic_write
 
 RECORDS_FILE = "images.jsonl"
+logger = logging.getLogger(__name__)
 
 OnImage = Callable[[GeneratedImage], None]
 ShouldStop = Callable[[], bool]
@@ -125,6 +127,8 @@ def draw_with(
     for image in dict.fromkeys(image.file for image in wanted if image.file in finished):
         _tell(on_image, finished[image])
     sampler = type(pipeline.scheduler).__name__
+    for prompt in cut_prompts(pipeline, [*prompts, settings.negative_prompt]):
+        logger.warning("Longer than the model's %d tokens and cut: %r", pipeline.tokenizer.model_max_length, prompt)
     missing = list({image.file: image for image in wanted if image.file not in finished}.values())
     for start in range(0, len(missing), settings.batch_size):
         batch = missing[start : start + settings.batch_size]
@@ -151,7 +155,7 @@ def sample(
 ) -> list[Image.Image]:
     """One batch: picture i starts from a CPU generator seeded with seeds[i], so that it does not depend on the batch.
 
-    The pictures are those of the plain diffusers pipeline for the same settings. None when `should_stop()` turned true.
+    The pictures are those of the plain diffusers pipeline for the same settings. No picture when `should_stop()` turned true.
     """
     stopped = False
 
@@ -175,7 +179,12 @@ def sample(
         generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
         callback_on_step_end=check,
     )
-    return [] if stopped else list(output.images)
+    if stopped:
+        return []
+    for seed, flagged in zip(seeds, getattr(output, "nsfw_content_detected", None) or [], strict=False):
+        if flagged:
+            logger.warning("The model's own safety checker has blackened the picture of seed %d", seed)
+    return list(output.images)
 
 
 def read_images(folder: Path) -> list[GeneratedImage]:

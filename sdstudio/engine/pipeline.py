@@ -1,5 +1,7 @@
 """From a base model and a checkpoint to a pipeline that draws."""
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +10,7 @@ from diffusers import DiffusionPipeline
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from sdstudio import registry
-from sdstudio.families.loading import tensor_shapes
+from sdstudio.families.loading import tensor_names
 from sdstudio.models import (
     BaseModel,
     checkpoint_hash,
@@ -18,8 +20,10 @@ from sdstudio.models import (
     resolve_base_model,
     resolve_checkpoint,
 )
-from sdstudio.schema import Family, ModelRef, UserError, from_json
+from sdstudio.schema import Family, Method, ModelRef, UserError, from_json
 from sdstudio.workspace import Workspace
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,11 @@ def local_path(base: BaseModel) -> Path:
 
 def family_of(path: Path) -> Family:
     """The family whose models look like this; a UserError when it is none of the studio's."""
-    for family in registry.load("sdstudio.families").values():
+    families: Mapping[str, Family] = registry.load("sdstudio.families")
+    for family in families.values():
         if family.detect(path):
-            return family  # type: ignore[no-any-return]
-    if path.is_file() and any("lora" in name for name in tensor_shapes(path)):
+            return family
+    if path.is_file() and any("lora" in name for name in tensor_names(path)):
         raise UserError(f"{path.name} is a LoRA, not a base model: choose the base model that it belongs to.")
     raise UserError(
         f"{path.name} is none of the model families that the studio knows (Stable Diffusion 1.x, 2.x, XL): "
@@ -103,18 +108,28 @@ def load_model(ws: Workspace, ref: ModelRef, dtype: torch.dtype = torch.float32)
             f"{checkpoint.base_model!r}) and does not fit {ref.base_model!r}, which is {base.family.name!r}: "
             "choose the base model that it was trained on."
         )
+    if base.base_hash != checkpoint.base_hash:
+        logger.warning(
+            "%s, trained on %s, is put on other weights: %s", folder.name, checkpoint.base_model, ref.base_model
+        )
     method = find_method(checkpoint.method)
     method.load(base.pipeline, folder, from_json(method.Options, checkpoint.method_options))
     label = ref.label or f"{base.label} + {checkpoint.run} step {checkpoint.step}"
     return LoadedModel(base.pipeline, base.family, label, base.base_hash, checkpoint_hash(folder))
 
 
-def find_method(name: str):  # type: ignore[no-untyped-def]
+def find_method(name: str) -> Method:
     """The method plug-in of this name; a UserError naming those that exist otherwise."""
-    methods = registry.load("sdstudio.methods")
+    methods: Mapping[str, Method] = registry.load("sdstudio.methods")
     if name not in methods:
         raise UserError(f"There is no method {name!r}: choose one of {', '.join(sorted(methods))}.")
     return methods[name]
+
+
+def cut_prompts(pipeline: DiffusionPipeline, prompts: list[str]) -> list[str]:
+    """Those prompts that are longer than the text encoder takes; what is beyond its limit has no effect."""
+    limit = pipeline.tokenizer.model_max_length
+    return [prompt for prompt in dict.fromkeys(prompts) if len(pipeline.tokenizer(prompt).input_ids) > limit]
 
 
 def latent_factor(pipeline: DiffusionPipeline) -> int:

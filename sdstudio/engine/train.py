@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from diffusers.optimization import get_scheduler
 from torch import Tensor
 
@@ -101,10 +103,13 @@ def set_up(config: TrainConfig, ctx: JobContext) -> "Run":
     schedule = noise_schedule(pipeline)
 
     def draw(prompts: list[str], seeds: list[int]) -> list[Path]:
-        ctx.progress(0, loop.steps, "steps", f"drawing {len(prompts)} prior pictures")
         base, folder = ModelRef(base_model=config.base_model), ctx.folder / "prior"
-        settings = _settings(pipeline, side)
-        images = draw_with(model, base, prompts, seeds, settings, folder, should_stop=ctx.should_stop)
+        numbers = count(1)
+
+        def tell(image: GeneratedImage) -> None:
+            ctx.progress(0, loop.steps, "steps", f"drawing prior picture {next(numbers)} of {len(prompts)}")
+
+        images = draw_with(model, base, prompts, seeds, _settings(pipeline, side), folder, tell, ctx.should_stop)
         if len(images) < len(prompts):
             raise StopRequested
         return [folder / image.file for image in images]
@@ -125,8 +130,9 @@ def set_up(config: TrainConfig, ctx: JobContext) -> "Run":
     torch.manual_seed(derived_seed(loop.seed, "initial weights"))
     trainable = method.prepare(pipeline, options)
     for group in trainable.groups:
-        count = sum(value.numel() for value in group.parameters.values())
-        ctx.log(f"Training {group.name}: {count:,} parameters at learning rate {group.learning_rate:g}")
+        size = sum(value.numel() for value in group.parameters.values())
+        ctx.log(f"Training {group.name}: {size:,} parameters at learning rate {group.learning_rate:g}")
+    AcceleratorState._reset_state()  # an earlier run of this process must not fix this one's number format
     accelerator = Accelerator(mixed_precision=loop.mixed_precision, cpu=device.type == "cpu")
     _halve_frozen(pipeline.unet, accelerator)
     optimizer = torch.optim.AdamW(

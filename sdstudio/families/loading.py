@@ -1,7 +1,6 @@
 """What the families share: reading a diffusers folder or a single .safetensors file, and choosing the sampler."""
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,11 @@ class PictureSize:
     target: tuple[int, int]
 
 
-@cache
-def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every tensor in a .safetensors file, read from its header; a UserError when it is damaged."""
+def tensor_names(file: Path) -> frozenset[str]:
+    """The names of the tensors in a .safetensors file, read from its header; a UserError when it is damaged."""
     try:
         with safe_open(file, framework="pt") as tensors:
-            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+            return frozenset(tensors.keys())
     except (SafetensorError, OSError) as error:
         raise UserError(f"{file.name} is not a whole .safetensors file ({error}): get the file again.") from error
 

@@ -11,7 +11,7 @@ from sdstudio.families.loading import (
     is_pipeline_of,
     load_folder,
     load_single_file,
-    tensor_shapes,
+    tensor_names,
     with_sampler,
 )
 from sdstudio.schema import Family
@@ -24,14 +24,14 @@ def detect(path: Path) -> bool:
     """True for a diffusers folder or a single file (by its keys) of Stable Diffusion 1.x or 2.x."""
     if path.is_dir():
         return is_pipeline_of(path, "StableDiffusionPipeline")
-    return bool({_V1_TEXT_ENCODER, _V2_TEXT_ENCODER} & tensor_shapes(path).keys())
+    return not tensor_names(path).isdisjoint({_V1_TEXT_ENCODER, _V2_TEXT_ENCODER})
 
 
 def load(path: Path, dtype: torch.dtype = torch.float32) -> DiffusionPipeline:
     """The whole pipeline, on the CPU, from a folder or file for which `detect` is true."""
     if path.is_dir():
         return load_folder(path, StableDiffusionPipeline, dtype)
-    is_v2 = _V2_TEXT_ENCODER in tensor_shapes(path)
+    is_v2 = _V2_TEXT_ENCODER in tensor_names(path)
     repository = "stabilityai/stable-diffusion-2-1" if is_v2 else "stable-diffusion-v1-5/stable-diffusion-v1-5"
     return load_single_file(path, StableDiffusionPipeline, repository, dtype)
 

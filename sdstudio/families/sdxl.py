@@ -11,7 +11,7 @@ from sdstudio.families.loading import (
     is_pipeline_of,
     load_folder,
     load_single_file,
-    tensor_shapes,
+    tensor_names,
     with_sampler,
 )
 from sdstudio.schema import Family
@@ -23,7 +23,7 @@ def detect(path: Path) -> bool:
     """True for a diffusers folder or a single file (by its keys) of Stable Diffusion XL base models."""
     if path.is_dir():
         return is_pipeline_of(path, "StableDiffusionXLPipeline")
-    return _SECOND_TEXT_ENCODER in tensor_shapes(path)
+    return _SECOND_TEXT_ENCODER in tensor_names(path)
 
 
 def load(path: Path, dtype: torch.dtype = torch.float32) -> DiffusionPipeline:

@@ -42,7 +42,7 @@ def add_lora(unet: Any, rank: int, alpha: float, dropout: float, targets: str) -
 
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha or rank,
+        lora_alpha=alpha or rank,  # type: ignore[arg-type]  # peft takes fractions too
         lora_dropout=dropout,
         target_modules=TARGETS[targets],
         init_lora_weights=True,
@@ -75,7 +75,7 @@ def save(pipeline: Any, trainable: Trainable, folder: Path) -> None:
     )
 
 
-def load(pipeline: Any, folder: Path, options: Options) -> None:
+def load(pipeline: Any, folder: Path, options: Any) -> None:
     """Take the LoRA file into the pipeline's U-Net; a UserError when it was made for another kind of U-Net."""
     from peft import get_peft_model_state_dict
     from safetensors import safe_open

@@ -43,7 +43,8 @@ class Trainable:
 
 def is_small(unet: Any) -> bool:
     """True for models of the starter's kind, whose learning rates differ from Stable Diffusion's."""
-    return sum(parameter.numel() for parameter in unet.parameters()) < SMALL_MODEL
+    size: int = sum(parameter.numel() for parameter in unet.parameters())
+    return size < SMALL_MODEL
 
 
 def first_word(caption: str) -> str:

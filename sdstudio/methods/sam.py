@@ -123,7 +123,7 @@ def default_layers(unet: Any) -> list[str]:
 
 
 def _unfrozen(unet: Any, layers: list[str]) -> dict[str, Any]:
-    parameters = {}
+    parameters: dict[str, Any] = {}
     for layer in layers:
         try:
             module = unet.get_submodule(layer)
