@@ -86,12 +86,12 @@ def test_the_job_pairs_every_prompt_with_the_same_seeds_for_every_model(tiny: Pa
 
 def test_every_setting_is_inside_the_png(tiny: Path, ws: Workspace) -> None:
     model = ModelRef(base_model=str(tiny / "sd1"))
-    image = draw(ws, model, ["a toy: red, big\nhat"], [5], QUICK, ws.root / "out")[0]
+    image = draw(ws, model, ["a toy: red, big\nhat\u2028"], [5], QUICK, ws.root / "out")[0]
     with Image.open(ws.root / "out" / image.file) as picture:
         text, ours = picture.text["parameters"], json.loads(picture.text["sdstudio"])
     base_hash = hash_base_model(ws, tiny / "sd1")
     lines = text.split("\n")
-    assert lines[:3] == ["a toy: red, big", "hat", "Negative prompt: bad, eyes"]
+    assert lines[:3] == ["a toy: red, big", "hat\u2028", "Negative prompt: bad, eyes"]
     assert lines[3].startswith("Steps: 3, Sampler: DDIM, CFG scale: 3, Seed: 5, Size: 16x16, Model hash: ")
     assert f"Model hash: {base_hash[:10]}, Model: sd1, RNG: CPU, Version: sdstudio " in lines[3]
     assert ours.pop("base_hash") == base_hash and ours.pop("versions")["diffusers"]

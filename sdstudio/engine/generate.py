@@ -43,7 +43,7 @@ def run_generate(config: GenerateConfig, ctx: JobContext) -> None:
         if ref.checkpoint:
             resolve_checkpoint(ctx.workspace, ref.checkpoint)
     first = _first_seed(config.settings.seed, ctx.folder)
-    pairs = [(prompt, first + index) for prompt in config.prompts for index in range(config.count)]
+    pairs = [(prompt, first + index) for prompt in dict.fromkeys(config.prompts) for index in range(config.count)]
     prompts, seeds = [prompt for prompt, _ in pairs], [seed for _, seed in pairs]
     done, total = 0, len(pairs) * len(config.models)
     ctx.progress(0, total, "pictures")
@@ -155,7 +155,7 @@ def sample(
 ) -> list[Image.Image]:
     """One batch: picture i starts from a CPU generator seeded with seeds[i], so that it does not depend on the batch.
 
-    The pictures are those of the plain diffusers pipeline for the same settings. No picture when `should_stop()` turned true.
+    The pictures are those of the plain diffusers pipeline for the same settings; none when `should_stop()` turned true.
     """
     stopped = False
 
@@ -190,7 +190,7 @@ def sample(
 def read_images(folder: Path) -> list[GeneratedImage]:
     """The pictures that `images.jsonl` lists and that are there; a line torn by a crash is passed over."""
     try:
-        lines = (folder / RECORDS_FILE).read_text(encoding="utf-8").splitlines()
+        lines = (folder / RECORDS_FILE).read_text(encoding="utf-8").split("\n")  # prompts may hold other line ends
     except FileNotFoundError:
         return []
     images = []
