@@ -32,9 +32,9 @@ EXIT_OK, EXIT_FAILED, EXIT_USER, EXIT_STOPPED = 0, 1, 2, 130
 
 EPILOG = """
 the whole way, on the bundled starter:
-  sdstudio caption --dataset asim-style --no-only-empty     draft a caption for every picture with BLIP
+  sdstudio caption --dataset asim-new-pictures              draft a caption for every picture with BLIP
   sdstudio train --dataset asim-style --method lora         teach the starter model the style
-  sdstudio generate --model base --model RUN --prompts "asim. a cat on a beach"
+  sdstudio generate --model base --model RUN --prompts "asim, a cat on a beach"
   sdstudio evaluate --model base --model RUN                the table: who learned it, what else changed
   sdstudio run                                              the same in the browser
 
@@ -78,12 +78,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         command: Command = arguments.command
         if command.needs_starter:
             install_starter(ws)
-        return command.run(ws, arguments)
+        code = command.run(ws, arguments)
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"sdstudio: {error}", file=sys.stderr)
         return EXIT_USER
     except KeyboardInterrupt:
         return EXIT_STOPPED
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
 
 
 def install_starter(ws: Workspace) -> None:
@@ -502,7 +507,7 @@ COMMANDS: dict[str, Any] = {
         help="Draw pictures for each prompt from each model, with the same seeds; prints the files.",
         run=_generate,
         configure=_configure_generate,
-        examples='  sdstudio generate --model base --model RUN --prompts "asim. a cat" --count 4 --seed 7',
+        examples='  sdstudio generate --model base --model RUN --prompts "asim, a cat" --count 4 --seed 7',
     ),
     "evaluate": Command(
         help="Compare models under one protocol and print the table.",

@@ -13,11 +13,11 @@ from sdstudio.workspace import Workspace
 STYLE = "asim-style"
 DRAFTS = "asim-drafts"
 """The style pictures without their captions, so that BLIP's drafts and the detailed captions lie side by side."""
-STEPS = {"lora": 150, "sam": 150}
+STEPS = {"lora": 150, "sam": 250}
 
 NEXT = """What to try next
   sdstudio run                                          look at all of this in the browser
-  sdstudio generate --model {lora} --prompts "asim. a dog on a beach" --count 4
+  sdstudio generate --model {lora} --prompts "asim, a dog on a beach" --count 4
   sdstudio train --dataset zorby-mascot --method lora   teach it a thing instead of a style
   sdstudio train --method sam --help                    what SAM can be told
   sdstudio dataset import ~/photos --dataset mine       pictures of your own"""

@@ -136,7 +136,7 @@ def _starter(ws: Workspace) -> Check:
     }
     for name, load in loaders.items():
         try:
-            load(STARTER / name, local_files_only=True, use_safetensors=True)
+            load(str(STARTER / name), local_files_only=True, use_safetensors=True)
         except (OSError, ValueError, RuntimeError) as error:
             finding = f"{name} does not load ({str(error).splitlines()[0]})"
             advice = (

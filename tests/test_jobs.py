@@ -273,6 +273,24 @@ def test_a_deleted_folder_does_not_stop_the_queue(ws: Workspace, few: Path) -> N
         jobs.get_job(ws, second.id)
 
 
+def test_a_damaged_job_does_not_hide_the_others(ws: Workspace, few: Path) -> None:
+    with device_lock(ws, DISK):
+        first, second = start_import(ws, few), start_import(ws, few, "second")
+        (second.folder / "state.json").write_text("{")
+        assert [job.id for job in jobs.list_jobs(ws)] == [first.id]
+    assert jobs.wait(ws, first.id, WAIT).state == "succeeded"
+    with pytest.raises(UserError, match="not valid JSON"):
+        jobs.get_job(ws, second.id)
+
+
+def test_a_queue_that_cannot_be_written_is_said(ws: Workspace, few: Path) -> None:
+    ws.database.unlink(missing_ok=True)
+    ws.database.mkdir()
+    with pytest.raises(UserError, match="cannot be used"):
+        jobs.list_jobs(ws)
+    ws.database.rmdir()
+
+
 def test_a_pid_used_again_is_another_process() -> None:
     me = folder.Identity.of(os.getpid())
     assert me.process() is not None

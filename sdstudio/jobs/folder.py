@@ -159,8 +159,6 @@ def kept(folder: Path) -> str:
         return f"Its checkpoint {checkpoints[-1]} is kept."
     progress = read_progress(folder)
     if progress.get("done"):
-        return (
-            f"What it had done is kept ({progress['done']} of {progress['total']} {progress['unit']})".rstrip(" )")
-            + ")."
-        )
+        amount = f"{progress['done']} of {progress['total']} {progress['unit']}".strip()
+        return f"What it had done is kept ({amount})."
     return "It had nothing to keep yet."

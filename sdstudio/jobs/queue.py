@@ -5,6 +5,7 @@ changes; everything else is in the jobs' folders, from which the rows come back 
 """
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -79,11 +80,11 @@ def get_job(ws: Workspace, job_id: str) -> Job:
 
 def list_jobs(ws: Workspace, kind: str | None = None) -> list[Job]:
     """Every job of the workspace, newest first, each in the state it is truly in."""
-    folders = list(_folders(ws))
+    states = {folder: state for folder in _folders(ws) if (state := _readable_state(folder))}
     with transaction(ws) as database:
-        _enlist(database, (folder for folder in folders if not read_state(folder).has_ended))
+        _enlist(database, (folder for folder, state in states.items() if not state.has_ended))
     tick(ws)
-    jobs = [read_job(folder) for folder in folders]
+    jobs = [read_job(folder) for folder in states]
     return sorted(
         (job for job in jobs if kind in (None, job.kind)), key=lambda job: (job.created, job.id), reverse=True
     )
@@ -147,12 +148,19 @@ def tick(ws: Workspace) -> None:
 
 @contextmanager
 def transaction(ws: Workspace) -> Iterator[sqlite3.Connection]:
-    """Hold the workspace's one write lock; the system frees it when its holder is killed."""
-    with closing(sqlite3.connect(ws.database, timeout=30, isolation_level=None)) as database:
+    """Hold the workspace's one write lock; the system frees it when its holder is killed.
+
+    Raises UserError when the database cannot be opened or written.
+    """
+    try:
+        database = sqlite3.connect(ws.database, timeout=30, isolation_level=None)
         database.execute("PRAGMA synchronous=FULL")
         database.execute("BEGIN IMMEDIATE")
+        database.execute(SCHEMA)
+    except sqlite3.Error as error:
+        raise UserError(f"The queue {ws.database} cannot be used: {error}. Look at the folder and the disk.") from error
+    with closing(database):
         try:
-            database.execute(SCHEMA)
             yield database
         except BaseException:
             database.execute("ROLLBACK")
@@ -208,10 +216,14 @@ def _make_folder(ws: Workspace, kind: str, config: Any, title: str, **state: Any
     title = title or getattr(config, "name", "") or f"{kind} {getattr(config, 'dataset', '')}".strip()
     folder = record.parent_folder(ws) / new_id(title)
     temporary = folder.with_name(f".{folder.name}")
-    temporary.mkdir(parents=True)
-    write_json(temporary / CONFIG_FILE, to_json(config))
-    write_state(temporary, from_json(State, {"kind": kind, "title": title, "created": time.time(), **state}))
-    temporary.rename(folder)
+    try:
+        temporary.mkdir(parents=True)
+        write_json(temporary / CONFIG_FILE, to_json(config))
+        write_state(temporary, from_json(State, {"kind": kind, "title": title, "created": time.time(), **state}))
+        temporary.rename(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise UserError(f"The job's folder {folder} cannot be written: {error.strerror}.") from error
     return folder
 
 
@@ -239,19 +251,29 @@ def _enlist(database: sqlite3.Connection, folders: Iterable[Path]) -> None:
 
 
 def _listed(ws: Workspace, database: sqlite3.Connection) -> list[Path]:
-    """The folders of the queue in order; rows whose folder was deleted go."""
-    folders = [ws.root / row[0] for row in database.execute("SELECT folder FROM queue ORDER BY position")]
-    for folder in folders:
-        if not (folder / STATE_FILE).exists():
-            database.execute("DELETE FROM queue WHERE folder = ?", (_relative(ws, folder),))
-    return [folder for folder in folders if (folder / STATE_FILE).exists()]
+    """The folders of the queue in order; rows whose folder was deleted or damaged go."""
+    listed = []
+    for (row,) in database.execute("SELECT folder FROM queue ORDER BY position").fetchall():
+        if _readable_state(ws.root / row):
+            listed.append(ws.root / row)
+        else:
+            database.execute("DELETE FROM queue WHERE folder = ?", (row,))
+    return listed
+
+
+def _readable_state(folder: Path) -> State | None:
+    """None for a folder that was deleted or damaged, so that one such job does not hide the others."""
+    try:
+        return read_state(folder)
+    except UserError:
+        return None
 
 
 def _start_supervisor(folder: Path) -> Identity:
     """Start a supervisor that outlives this process."""
     with (folder / LOG_FILE).open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sdstudio.jobs.supervisor", str(folder)],
+            [sys.executable, "-m", "sdstudio.jobs.supervisor", str(folder.resolve())],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
