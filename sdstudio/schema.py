@@ -154,11 +154,29 @@ class CaptionConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportConfig:
-    """Bring the pictures of a folder, with their sidecar or metadata captions, into a dataset."""
+    """Bring pictures, with the captions that come with them, into a dataset."""
 
     __pydantic_config__ = STRICT
     dataset: str = option("", "The dataset to fill; made when it does not exist.")
-    folder: str = option("", "The folder to read, with its subfolders.")
+    folder: str = option(
+        "", "What to read: a folder with its subfolders, a zip file, a table (.csv, .jsonl, .parquet) or a Hub dataset."
+    )
+    source: str = option(
+        "detect", "What kind of place that is.", choices=("detect", "folder", "zip", "table", "hub"), advanced=True
+    )
+    caption_lines: str = option(
+        "all",
+        "Of a text file with several lines, all joined are the caption, or the first is.",
+        choices=("all", "first"),
+        advanced=True,
+    )
+    kohya_folders: bool = option(
+        True, "Folders named '10_token class' caption their pictures that have no caption.", advanced=True
+    )
+    picture_column: str = option("", "The table's column of pictures; empty finds it.", advanced=True)
+    caption_column: str = option("", "The table's column of captions; empty finds it.", advanced=True)
+    subset: str = option("", "The subset of a Hub dataset that has several.", advanced=True)
+    split: str = option("", "One split of a Hub dataset; empty takes all.", advanced=True)
 
 
 @dataclass(frozen=True, kw_only=True)

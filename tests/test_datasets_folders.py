@@ -103,7 +103,7 @@ def test_what_is_refused_is_said_and_the_rest_is_in(ws, folder):
     (folder / "one" / "metadata.jsonl").parent.mkdir()
     (folder / "one" / "metadata.jsonl").write_text('{"file_name": 3}\n')
     (folder / "two" / "metadata.csv").parent.mkdir()
-    (folder / "two" / "metadata.csv").write_text("image,caption\n")
+    (folder / "two" / "metadata.csv").write_text("photo,words\n")
     (folder / ".DS_Store").write_bytes(b"x")
     (folder / "__MACOSX").mkdir()
     (folder / "__MACOSX" / "junk").write_bytes(b"x")
@@ -117,8 +117,8 @@ def test_what_is_refused_is_said_and_the_rest_is_in(ws, folder):
         "moving.gif": "It is not a PNG, JPEG or WebP picture",
         "orphan.txt": "There is no picture of this name for the caption.",
         "latin.txt": "It is not UTF-8 text",
-        "one/metadata.jsonl": "Line 1 needs the texts 'file_name' and 'text'.",
-        "two/metadata.csv": "It needs the columns 'file_name' and 'text' in its first line.",
+        "one/metadata.jsonl": "Line 1 cannot be used: it names no picture.",
+        "two/metadata.csv": "It has no column 'file_name' among its columns photo, words",
     }
 
 

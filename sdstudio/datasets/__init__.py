@@ -3,7 +3,7 @@
 from sdstudio.datasets.catalog import DatasetInfo, create_dataset, list_datasets, open_dataset
 from sdstudio.datasets.export import export_dataset
 from sdstudio.datasets.history import HistoryEntry
-from sdstudio.datasets.importer import ImportReport, import_folder
+from sdstudio.datasets.importer import ImportReport, import_folder, import_pictures
 from sdstudio.datasets.intake import RefusedPicture
 from sdstudio.datasets.store import PERSON, Conflict, DatasetStore
 
@@ -18,6 +18,7 @@ __all__ = [
     "create_dataset",
     "export_dataset",
     "import_folder",
+    "import_pictures",
     "list_datasets",
     "open_dataset",
 ]

@@ -1,32 +1,35 @@
-"""Bring a folder of pictures, with the captions that lie beside them, into a dataset."""
+"""Bring pictures from anywhere, with the captions that come with them, into a dataset."""
 
-import os
-import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sdstudio import registry
 from sdstudio.datasets.catalog import create_dataset, dataset_exists, open_dataset
-from sdstudio.datasets.intake import MAX_BYTES, TOO_MANY_BYTES, RefusedPicture, read_picture
-from sdstudio.datasets.sidecars import is_caption_file, read_captions
+from sdstudio.datasets.intake import RefusedPicture, read_picture
+from sdstudio.datasets.sources.offer import Source
 from sdstudio.jobs.context import JobContext
 from sdstudio.schema import ImportConfig, UserError, to_json
-from sdstudio.workspace import Workspace, write_json
+from sdstudio.workspace import Workspace, check_name, write_json
 
 REPORT_FILE = "report.json"
 _PROGRESS_SECONDS = 0.5
-_SYSTEM_FILES = {"Thumbs.db", "desktop.ini"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class ImportReport:
-    """What an import did: pictures added, pictures that were there already, and (file, reason) of each refused file."""
+    """What an import did: pictures added, pictures that were there already, and (file, reason) of each refused file.
+
+    `notes` are sentences on what was made of the place; `stopped` or `error` say why it did not come to its end.
+    """
 
     added: int = 0
     duplicates: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     stopped: bool = False
+    notes: list[str] = field(default_factory=list)
+    error: str = ""
 
 
 def import_folder(
@@ -36,94 +39,110 @@ def import_folder(
     progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> ImportReport:
-    """Add every picture under `folder` to `dataset`, which is made with the first usable one.
+    """Add every picture under `folder` to `dataset`; see `import_pictures`."""
+    config = ImportConfig(dataset=dataset, folder=str(folder), source="folder")
+    return import_pictures(ws, config, progress, should_stop)
 
-    Captions come from ImageFolder metadata and same-stem text files (see `sidecars`). Pictures that are there already
-    are counted, not stored twice, so the same import may run again.
-    `progress` hears (files done, files in all). A UserError when there is nothing to import; no dataset is made then.
+
+def import_pictures(
+    ws: Workspace,
+    config: ImportConfig,
+    progress: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    report: ImportReport | None = None,
+) -> ImportReport:
+    """Add the pictures of the place that `config` names to its dataset, which is made with the first usable one.
+
+    Pictures that are there already are counted, not stored twice, so the same import may run again.
+    `progress` hears (pictures done, pictures in all or 0). `report` is filled on the way, and returned. A UserError
+    when there is nothing to import, and no dataset is made then; when something breaks midway, what is in stays in.
     """
-    root = Path(folder).expanduser()
-    if not str(folder) or not root.is_dir():
-        raise UserError(f"There is no folder {str(folder)!r}; give one that holds pictures.")
-    store = open_dataset(ws, dataset) if dataset_exists(ws, dataset) else None
-    files, refused = _walk(root)
-    pictures = [path for path in files if not is_caption_file(path)]
-    captions = read_captions(pictures, [path for path in files if is_caption_file(path)])
-    refused += captions.problems
-    added = duplicates = 0
-    stopped = False
-    for done, path in enumerate(pictures, start=1):
-        stopped = should_stop is not None and should_stop()
-        if stopped:
-            break
-        try:
-            data = _read_bytes(path)
-            if store is None:
-                read_picture(data)
-                store = create_dataset(ws, dataset)
-            _, is_new = store.add(data, path.relative_to(root).as_posix(), captions.texts.get(path, ""))
-            added += is_new
-            duplicates += not is_new
-        except RefusedPicture as error:
-            refused.append((path, str(error)))
-        if progress is not None:
-            progress(done, len(pictures))
-    named = sorted((path.relative_to(root).as_posix(), reason) for path, reason in refused)
-    if not (added or duplicates or stopped):
-        raise UserError(_nothing_usable(root, named))
-    return ImportReport(added=added, duplicates=duplicates, refused=named, stopped=stopped)
+    report = report if report is not None else ImportReport()
+    check_name(config.dataset, "dataset")
+    store = open_dataset(ws, config.dataset) if dataset_exists(ws, config.dataset) else None
+    with find_source(config).open(config) as offer:
+        report.refused, report.notes = offer.refused, offer.notes
+        for done, picture in enumerate(offer.pictures, start=1):
+            report.stopped = should_stop is not None and should_stop()
+            if report.stopped:
+                break
+            try:
+                data = picture.read()
+                if store is None:
+                    read_picture(data)
+                    store = create_dataset(ws, config.dataset)
+                _, is_new = store.add(data, picture.name, picture.caption)
+                report.added += is_new
+                report.duplicates += not is_new
+            except RefusedPicture as error:
+                report.refused.append((picture.name, str(error)))
+            if progress is not None:
+                progress(done, offer.total)
+        report.refused.sort()
+        if not (report.added or report.duplicates or report.stopped):
+            raise UserError(_nothing_usable(offer.where, report.refused))
+    return report
 
 
 def run_import(config: ImportConfig, ctx: JobContext) -> None:
-    """The import as a job; what it did is in the job's `report.json`."""
+    """The import as a job; what it did is in the job's `report.json`, also when it failed."""
     said = 0.0
 
     def progress(done: int, total: int) -> None:
         nonlocal said
-        if done == total or time.monotonic() - said > _PROGRESS_SECONDS:
-            ctx.progress(done, total, "files")
+        if time.monotonic() - said > _PROGRESS_SECONDS:
+            ctx.progress(done, total, "pictures")
             said = time.monotonic()
 
-    report = import_folder(ctx.workspace, config.dataset, config.folder, progress, ctx.should_stop)
-    write_json(ctx.folder / REPORT_FILE, to_json(report))
+    report = ImportReport()
+    try:
+        import_pictures(ctx.workspace, config, progress, ctx.should_stop, report)
+    except Exception as error:
+        report.error = str(error)
+        raise
+    finally:
+        write_json(ctx.folder / REPORT_FILE, to_json(report))
+        _log(report, ctx)
+    if not report.stopped:
+        done = report.added + report.duplicates + len(report.refused)
+        ctx.progress(done, done, "pictures")
+
+
+def check_import(config: ImportConfig) -> ImportConfig:
+    """The config with its kind of source found and its path absolute; a UserError when there is no such place."""
+    check_name(config.dataset, "dataset")
+    source = find_source(config)
+    place = config.folder if source.name == "hub" else str(Path(config.folder).expanduser().resolve())
+    return replace(config, source=source.name, folder=place)
+
+
+def find_source(config: ImportConfig) -> Source:
+    """The kind of place that `config.folder` is, unless `config.source` says it."""
+    sources: dict[str, Source] = dict(registry.load("sdstudio.datasets.sources"))
+    if config.source in sources:
+        return sources[config.source]
+    found = next((source for source in sources.values() if config.folder and source.detect(config.folder)), None)
+    if found is None:
+        raise UserError(
+            f"There is no folder, zip file or table {config.folder!r}, and it is no Hub dataset's name; "
+            "give one that holds pictures (PNG, JPEG or WebP)."
+        )
+    return found
+
+
+def _log(report: ImportReport, ctx: JobContext) -> None:
     ctx.log(f"{report.added} added, {report.duplicates} there already, {len(report.refused)} refused")
+    for note in report.notes:
+        ctx.log(note)
     for name, reason in report.refused:
         ctx.log(f"refused {name}: {reason}")
 
 
-def _walk(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """(the files under `root` in natural order without hidden ones, (folder, reason) of what cannot be listed)."""
-    files: list[Path] = []
-    problems: list[tuple[Path, str]] = []
-
-    def refuse(error: OSError) -> None:
-        problems.append((Path(error.filename), f"It cannot be listed: {error.strerror}."))
-
-    for folder, subfolders, names in os.walk(root, onerror=refuse):
-        subfolders[:] = [name for name in subfolders if not name.startswith((".", "__MACOSX"))]
-        files += [Path(folder, name) for name in names if not name.startswith(".") and name not in _SYSTEM_FILES]
-    return sorted(filter(Path.is_file, files), key=_natural), problems
-
-
-def _natural(path: Path) -> list[list[str | int]]:
-    """img2 before img10."""
-    return [[int(piece) if piece.isdecimal() else piece for piece in re.split("([0-9]+)", part)] for part in path.parts]
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise RefusedPicture(TOO_MANY_BYTES)
-        return path.read_bytes()
-    except OSError as error:
-        raise RefusedPicture(f"It cannot be read: {error.strerror}.") from error
-
-
-def _nothing_usable(root: Path, refused: list[tuple[str, str]]) -> str:
+def _nothing_usable(where: str, refused: list[tuple[str, str]]) -> str:
     if not refused:
-        return f"The folder {root} holds no files; give one that holds PNG, JPEG or WebP pictures."
+        return f"{where} holds no files; give one that holds PNG, JPEG or WebP pictures."
     name, reason = refused[0]
     return (
-        f"The folder {root} holds no usable picture ({len(refused)} files refused, such as {name}: {reason[:-1]}); "
+        f"{where} holds no usable picture ({len(refused)} files refused, such as {name}: {reason[:-1]}); "
         "give one that holds PNG, JPEG or WebP pictures."
     )

@@ -1,101 +1,94 @@
-"""The captions that lie beside pictures: same-stem text files, and ImageFolder's metadata.jsonl or metadata.csv."""
+"""The captions that lie beside pictures: same-stem text files, tables of file names, and kohya's folder names."""
 
-import csv
-import io
-import json
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePosixPath
 
+from sdstudio.datasets.sources.offer import Refused, TreeFile
+from sdstudio.datasets.tables import Table
 from sdstudio.schema import UserError
 
 SIDECARS = (".txt", ".caption")
-METADATA = ("metadata.jsonl", "metadata.csv")
+_KOHYA = re.compile(r"(\d{1,3})_(.*\S.*)")
 
 
 @dataclass
 class Captions:
     """Captions by the path of their picture; `problems` are (file, reason) of those that could not be used."""
 
-    texts: dict[Path, str] = field(default_factory=dict)
-    problems: list[tuple[Path, str]] = field(default_factory=list)
+    texts: dict[PurePosixPath, str] = field(default_factory=dict)
+    problems: Refused = field(default_factory=list)
 
 
-def read_captions(pictures: Sequence[Path], texts: Sequence[Path]) -> Captions:
-    """Match `texts` (metadata and sidecar files) with `pictures`.
+def is_sidecar(file: TreeFile) -> bool:
+    return file.path.suffix.lower() in SIDECARS
 
-    A sidecar wins over metadata, `.txt` over `.caption`. Several lines in a sidecar are one caption.
+
+def read_captions(
+    pictures: Sequence[TreeFile], sidecars: Sequence[TreeFile], tables: Mapping[PurePosixPath, Table], lines: str
+) -> Captions:
+    """Match sidecars and tables of file names with `pictures`.
+
+    A sidecar wins over a table, `.txt` over `.caption`. `lines` says what a sidecar of several lines means: 'all' of
+    them joined are the caption (ai-toolkit), or the 'first' is (kohya).
     """
     captions = Captions()
-    known = set(pictures)
+    known = {picture.path for picture in pictures}
+    for path, table in tables.items():
+        _take_table(captions, path, table, known)
     by_stem = defaultdict(list)
-    for picture in pictures:
-        by_stem[picture.with_suffix("")].append(picture)
-    for path in sorted(texts, key=_precedence):
+    for path in known:
+        by_stem[path.with_suffix("")].append(path)
+    for file in sorted(sidecars, key=lambda file: -SIDECARS.index(file.path.suffix.lower())):
         try:
-            if is_metadata(path):
-                _take_metadata(captions, path, known)
-            elif path.with_suffix("") in by_stem:
-                captions.texts.update(dict.fromkeys(by_stem[path.with_suffix("")], _text(path)))
-            else:
+            described = by_stem.get(file.path.with_suffix(""))
+            if not described:
                 raise UserError("There is no picture of this name for the caption.")
+            captions.texts.update(dict.fromkeys(described, _read(file, lines)))
         except UserError as error:
-            captions.problems.append((path, str(error)))
+            captions.problems.append((str(file.path), str(error)))
     return captions
 
 
-def is_metadata(path: Path) -> bool:
-    return path.name in METADATA
-
-
-def is_caption_file(path: Path) -> bool:
-    return is_metadata(path) or path.suffix.lower() in SIDECARS
-
-
-def _precedence(path: Path) -> int:
-    """The later overwrites the earlier."""
-    return 0 if is_metadata(path) else 2 - SIDECARS.index(path.suffix.lower())
-
-
-def _take_metadata(captions: Captions, path: Path, known: set[Path]) -> None:
-    """`file_name`, `text` rows; file names are relative to the metadata file, as in ImageFolder."""
-    read = _jsonl_rows if path.suffix == ".jsonl" else _csv_rows
-    for number, name, text in read(path):
-        if path.parent / name in known:
-            captions.texts[path.parent / name] = text
-        else:
-            captions.problems.append((path, f"Line {number} names {name!r}, which is not there."))
-
-
-def _text(path: Path) -> str:
+def _read(file: TreeFile, lines: str) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError("It is not UTF-8 text; save it as UTF-8.") from error
-    except OSError as error:
-        raise UserError(f"It cannot be read: {error.strerror}.") from error
+    return next((line for line in text.splitlines() if line.strip()), "") if lines == "first" else text
 
 
-def _jsonl_rows(path: Path) -> Iterator[tuple[int, str, str]]:
-    for number, line in enumerate(_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"Line {number} is not valid JSON ({error.msg}).") from error
-        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("file_name", "text")):
-            raise UserError(f"Line {number} needs the texts 'file_name' and 'text'.")
-        yield number, row["file_name"], row["text"]
+def _take_table(captions: Captions, path: PurePosixPath, table: Table, known: set[PurePosixPath]) -> None:
+    """File names are relative to the table, as in Hugging Face's ImageFolder."""
+    problems: list[str] = []
+    for row in table.rows(problems):
+        picture = path.parent / row.name
+        if picture in known:
+            captions.texts[picture] = row.caption
+        else:
+            problems.append(f"{row.place} names {row.name!r}, which is not there.")
+    captions.problems += [(str(path), problem) for problem in problems]
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, str, str]]:
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""))
-    if not {"file_name", "text"} <= set(reader.fieldnames or ()):
-        raise UserError("It needs the columns 'file_name' and 'text' in its first line.")
-    try:
-        for row in reader:
-            yield reader.line_num, row["file_name"] or "", row["text"] or ""
-    except csv.Error as error:
-        raise UserError(f"Line {reader.line_num} is not valid CSV ({error}).") from error
+@dataclass(frozen=True)
+class KohyaFolder:
+    """`10_asim style`: its pictures are repeated 10 times an epoch, and `words` caption those that have no caption."""
+
+    repeats: int
+    words: str
+
+
+def kohya_folders(pictures: Sequence[TreeFile]) -> dict[PurePosixPath, KohyaFolder]:
+    """The folders of `pictures` as kohya's trainer reads their names; empty unless every one has such a name.
+
+    Up to 999 repeats: a folder `2023_holiday` is a year's pictures.
+    """
+    folders = {}
+    for parent in {picture.path.parent for picture in pictures}:
+        match = _KOHYA.fullmatch(parent.name)
+        if match is None:
+            return {}
+        folders[parent] = KohyaFolder(int(match[1]), match[2].strip())
+    return folders

@@ -1,0 +1,45 @@
+"""A folder on this machine, with its subfolders."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from sdstudio.datasets.sources.layout import offer_tree
+from sdstudio.datasets.sources.offer import Offer, Refused, Source, TreeFile, is_clutter
+from sdstudio.schema import ImportConfig, UserError
+
+
+def detect(place: str) -> bool:
+    return Path(place).expanduser().is_dir()
+
+
+@contextmanager
+def open_folder(config: ImportConfig) -> Iterator[Offer]:
+    root = Path(config.folder).expanduser()
+    if not config.folder or not root.is_dir():
+        raise UserError(f"There is no folder {config.folder!r}; give one that holds pictures.")
+    files, refused = walk(root)
+    yield offer_tree(f"The folder {root}", files, refused, config)
+
+
+def walk(root: Path) -> tuple[list[TreeFile], Refused]:
+    """(the files under `root` without clutter, (folder, reason) of what cannot be listed)."""
+    files: list[TreeFile] = []
+    problems: Refused = []
+
+    def refuse(error: OSError) -> None:
+        name = Path(error.filename).relative_to(root).as_posix()
+        problems.append((name, f"It cannot be listed: {error.strerror}."))
+
+    for folder, subfolders, names in os.walk(root, onerror=refuse):
+        inside = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        subfolders[:] = [name for name in subfolders if not is_clutter(PurePosixPath(name))]
+        for name in names:
+            path = Path(folder, name)
+            if not is_clutter(PurePosixPath(name)) and path.is_file():
+                files.append(TreeFile.of(path, inside / name))
+    return files, problems
+
+
+RECORD = Source(name="folder", label="Folder", detect=detect, open=open_folder)

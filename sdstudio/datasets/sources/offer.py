@@ -1,0 +1,93 @@
+"""What every source hands to the importer: pictures to read one by one, each with its caption."""
+
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from sdstudio.datasets.intake import DAMAGED, MAX_BYTES, TOO_MANY_BYTES, RefusedPicture
+from sdstudio.schema import ImportConfig
+
+Refused = list[tuple[str, str]]
+"""(file, reason) of everything that was not taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A picture that may come in. `read` gives its bytes, or raises a RefusedPicture with the reason."""
+
+    name: str
+    caption: str
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """The pictures of one place, in order. `total` is 0 where it cannot be known beforehand.
+
+    `refused` grows while `pictures` are read; `notes` are sentences on what was made of the place.
+    """
+
+    where: str
+    pictures: Iterator[Candidate]
+    total: int = 0
+    refused: Refused = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A kind of place that pictures come from; one file in `sources/` holds one as RECORD.
+
+    `detect(place)` says whether the place that a person named is of this kind; `open(config)` is a context manager
+    around an Offer, and raises a UserError when there is nothing to read.
+    """
+
+    name: str
+    label: str
+    detect: Callable[[str], bool]
+    open: Callable[[ImportConfig], AbstractContextManager[Offer]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeFile:
+    """A file of a folder or of a zip file; `path` is relative to its root, `local` is where it lies on this machine."""
+
+    path: PurePosixPath
+    size: int
+    open: Callable[[], IO[bytes]]
+    local: Path | None = None
+
+    @classmethod
+    def of(cls, path: Path, name: PurePosixPath) -> "TreeFile":
+        """A file on this machine, called `name` here."""
+        return cls(path=name, size=path.stat().st_size, open=lambda: path.open("rb"), local=path.absolute())
+
+    def read(self) -> bytes:
+        """All of its bytes; a RefusedPicture when it is too large, damaged or cannot be read."""
+        if self.size > MAX_BYTES:
+            raise RefusedPicture(TOO_MANY_BYTES)
+        try:
+            with self.open() as file:
+                return file.read()
+        except OSError as error:
+            raise RefusedPicture(f"It cannot be read: {error.strerror or error}.") from error
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise RefusedPicture(DAMAGED) from error
+
+
+def natural(path: PurePosixPath) -> list[list[str | int]]:
+    """A sort key that puts img2 before img10."""
+    return [[int(piece) if piece.isdecimal() else piece for piece in re.split("([0-9]+)", part)] for part in path.parts]
+
+
+def is_clutter(path: PurePosixPath) -> bool:
+    """Hidden files, what file managers leave behind, and the card of a Hub dataset."""
+    return any(part.startswith((".", "__MACOSX")) for part in path.parts) or path.name in CLUTTER
+
+
+CLUTTER = {"Thumbs.db", "desktop.ini", "README.md"}

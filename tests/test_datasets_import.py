@@ -1,0 +1,338 @@
+"""Every way in: zip files and what is wrong with some, tables, kohya's folders, and what a job says of it."""
+
+import csv
+import io
+import json
+import os
+import struct
+import zipfile
+
+import pytest
+from PIL import Image
+
+from sdstudio.datasets import create_dataset, list_datasets, open_dataset
+from sdstudio.datasets.importer import check_import, import_pictures, run_import
+from sdstudio.jobs.context import JobContext
+from sdstudio.schema import ImportConfig, UserError
+from sdstudio.workspace import Workspace, read_json
+
+COLOURS = ("red", "green", "blue", "white", "black", "yellow")
+
+
+@pytest.fixture
+def ws(tmp_path):
+    return Workspace(tmp_path / "workspace")
+
+
+def picture(colour="red", format="PNG"):
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 8), colour).save(buffer, format)
+    return buffer.getvalue()
+
+
+def bring(ws, place, name="set", **settings):
+    return import_pictures(ws, ImportConfig(dataset=name, folder=str(place), **settings))
+
+
+def captions(ws, name="set"):
+    return {image.file_name: image.caption for image in open_dataset(ws, name).images()}
+
+
+def zipped(path, members, **settings):
+    with zipfile.ZipFile(path, "w", **settings) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+# ---------------------------------------------------------------- zip files
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_zip_file_is_read_like_a_folder(ws, tmp_path, compression):
+    rows = '{"file_name": "b.jpg", "text": "from metadata"}\n'
+    members = {
+        "set/a.png": picture("red"),
+        "set/a.txt": "a naïve caption",
+        "set/b.jpg": picture("green", "JPEG"),
+        "set/metadata.jsonl": rows,
+        "set/deep/": "",
+        "__MACOSX/set/._a.png": b"x",
+        "set/.DS_Store": b"x",
+    }
+    path = zipped(tmp_path / "set.zip", members, compression=compression)
+    report = bring(ws, path)
+    assert (report.added, report.refused) == (2, [])
+    assert captions(ws) == {"set/a.png": "a naïve caption", "set/b.jpg": "from metadata"}
+    again = bring(ws, path)
+    assert (again.added, again.duplicates) == (0, 2)
+
+
+def test_names_that_leave_the_zip_file_are_refused_and_the_rest_is_in(ws, tmp_path):
+    names = ["../evil.png", "/etc/evil.png", "a/../../evil.png", "C:/evil.png", "..\\evil.png", "good.png"]
+    members = dict(zip(names, map(picture, COLOURS), strict=True))
+    report = bring(ws, zipped(tmp_path / "slip.zip", members))
+    assert (report.added, len(report.refused)) == (1, 5)
+    assert all("leads out of the zip file" in reason for _, reason in report.refused)
+    assert captions(ws) == {"good.png": ""}
+    assert not [path for path in tmp_path.rglob("evil*")]
+
+
+def test_a_zip_bomb_is_refused_whole(ws, tmp_path):
+    path = zipped(
+        tmp_path / "bomb.zip", {"a.png": picture(), "b.png": bytes(30_000_000)}, compression=zipfile.ZIP_DEFLATED
+    )
+    with pytest.raises(UserError, match="would unpack to 30 MB, more than 50 times its size"):
+        bring(ws, path)
+    assert list_datasets(ws) == []
+
+
+def test_a_member_that_lies_about_its_size_is_not_read_past_it(ws, tmp_path):
+    path = zipped(
+        tmp_path / "liar.zip", {"a.png": picture(), "b.png": bytes(30_000_000)}, compression=zipfile.ZIP_DEFLATED
+    )
+    data = bytearray(path.read_bytes())
+    entry = data.rindex(b"PK\x01\x02")
+    data[entry + 24 : entry + 28] = struct.pack("<I", 100)
+    path.write_bytes(data)
+    report = bring(ws, path)
+    assert report.added == 1
+    assert [(name, reason.split(";")[0]) for name, reason in report.refused] == [
+        ("b.png", "It is damaged or cut short")
+    ]
+
+
+def test_odd_members_are_refused_one_by_one(ws, tmp_path):
+    path = zipped(tmp_path / "odd.zip", {"good.png": picture("red"), "locked.png": picture("blue")})
+    with zipfile.ZipFile(path, "a", compression=zipfile.ZIP_LZMA) as archive:
+        archive.writestr("packed.png", picture("green"))
+        archive.writestr("inner.zip", b"PK\x05\x06" + bytes(18), compress_type=zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = data.index(signature, data.index(signature) + 4)
+        data[start + flags] |= 1
+    path.write_bytes(data)
+    report = bring(ws, path)
+    assert report.added == 1
+    assert {name: reason.split(";")[0] for name, reason in report.refused} == {
+        "locked.png": "It is encrypted",
+        "packed.png": "It is packed in an unusual way",
+        "inner.zip": "It is not a PNG, JPEG or WebP picture",
+    }
+
+
+def test_a_flipped_bit_in_a_zip_file_is_found(ws, tmp_path):
+    path = zipped(tmp_path / "bad.zip", {"a.png": picture("red"), "b.png": picture("blue")})
+    data = bytearray(path.read_bytes())
+    data[data.index(picture("blue")) + 40] ^= 1
+    path.write_bytes(data)
+    report = bring(ws, path)
+    assert (report.added, [name for name, _ in report.refused]) == (1, ["b.png"])
+
+
+def test_what_is_no_zip_file_is_said(ws, tmp_path):
+    (tmp_path / "text.zip").write_text("hello")
+    with pytest.raises(UserError, match=r"is not a zip file"):
+        bring(ws, tmp_path / "text.zip", source="zip")
+    with pytest.raises(UserError, match="no folder, zip file or table"):
+        bring(ws, tmp_path / "text.zip")
+    with pytest.raises(UserError, match="holds no files"):
+        bring(ws, zipped(tmp_path / "empty.zip", {"README.md": "x"}))
+
+
+# ---------------------------------------------------------------- tables
+
+
+def table(folder, name, rows):
+    """`rows` as (file, caption) under the columns `Image_Path` and `Caption`."""
+    path = folder / name
+    columns = ("id", "Image_Path", "Caption")
+    records = [dict(zip(columns, (number, *row), strict=True)) for number, row in enumerate(rows)]
+    if name.endswith(".csv"):
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, columns)
+        writer.writeheader()
+        writer.writerows(records)
+        path.write_text(buffer.getvalue(), encoding="utf-8-sig", newline="")
+    elif name.endswith(".jsonl"):
+        path.write_text("\n".join(json.dumps(record) for record in records), encoding="utf-8")
+    else:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.Table.from_pylist(records), path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_table_brings_in_the_pictures_that_it_names(ws, tmp_path, suffix):
+    folder, elsewhere = tmp_path / "in", tmp_path / "elsewhere"
+    (folder / "sub").mkdir(parents=True)
+    elsewhere.mkdir()
+    (folder / "sub" / "a.png").write_bytes(picture("red"))
+    (elsewhere / "b.png").write_bytes(picture("blue"))
+    (folder / "unlisted.png").write_bytes(picture("green"))
+    rows = [("sub/a.png", 'says "hi",\nnaïve 猫'), (str(elsewhere / "b.png"), "b"), ("gone.png", "x"), ("", "nothing")]
+    report = bring(ws, table(folder, f"list.{suffix}", rows))
+    assert captions(ws) == {"sub/a.png": 'says "hi", naïve 猫', "b.png": "b"}
+    reasons = [reason for _, reason in report.refused]
+    assert len(reasons) == 2
+    assert any("There is no such file beside the table." in reason for reason in reasons)
+    assert any("cannot be used: it names no picture" in reason for reason in reasons)
+
+
+def test_a_table_in_a_folder_captions_what_lies_beside_it(ws, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / "in" / f"{name}.png").write_bytes(picture(COLOURS[ord(name) - ord("a")]))
+    table(tmp_path / "in", "captions.parquet", [("a.png", "from parquet"), ("b.png", "from parquet")])
+    (tmp_path / "in" / "b.txt").write_text("from the sidecar")
+    assert bring(ws, tmp_path / "in").added == 3
+    assert captions(ws) == {"a.png": "from parquet", "b.png": "from the sidecar", "c.png": ""}
+
+
+def test_columns_can_be_named(ws, tmp_path):
+    (tmp_path / "a.png").write_bytes(picture())
+    path = tmp_path / "odd.csv"
+    path.write_text("photo,words,text\na.png,wanted,not wanted\n")
+    with pytest.raises(UserError, match="no column 'file_name' among its columns photo, words, text"):
+        bring(ws, path)
+    with pytest.raises(UserError, match="no column 'wrods'"):
+        bring(ws, path, picture_column="photo", caption_column="wrods")
+    bring(ws, path, picture_column="photo", caption_column="words")
+    assert captions(ws) == {"a.png": "wanted"}
+
+
+def test_pictures_inside_a_parquet_file_come_in_alone_and_from_a_folder_and_a_zip_file(ws, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    rows = {
+        "image": [{"bytes": picture("red"), "path": "a.png"}, {"bytes": picture("blue"), "path": None}],
+        "caption": [["first", "second"], None],
+    }
+    features = datasets.Features({"image": datasets.Image(), "caption": datasets.List(datasets.Value("string"))})
+    folder = tmp_path / "in" / "data"
+    folder.mkdir(parents=True)
+    path = folder / "train-00000-of-00001.parquet"
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(path)
+    expected = {"a.png": "first", "train-00000-of-00001-000001": ""}
+    for name, place in {
+        "alone": path,
+        "folder": tmp_path / "in",
+        "zip": zipped(tmp_path / "p.zip", {"data/train-00000-of-00001.parquet": path.read_bytes()}),
+    }.items():
+        report = bring(ws, place, name)
+        assert (report.added, report.refused) == (2, [])
+        assert captions(ws, name) == expected
+
+
+def test_broken_tables_are_said(ws, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(picture())
+    (folder / "cut.parquet").write_bytes(b"PAR1 and no more")
+    (folder / "words.jsonl").write_text(
+        '{"file_name": "a.png", "text": "fine"}\nnot json\n[1]\n{"file_name": "a.png", "text": 5}'
+    )
+    (folder / "latin.csv").write_bytes("file_name,text\na.png,café\n".encode("latin-1"))
+    report = bring(ws, folder)
+    assert captions(ws) == {"a.png": "fine"}
+    said = sorted((name, reason.split("(")[0].split(":")[0].strip()) for name, reason in report.refused)
+    assert said == [
+        ("cut.parquet", "It is not a Parquet file, or it is damaged"),
+        ("latin.csv", "It is not UTF-8 text; save it as UTF-8."),
+        ("words.jsonl", "Line 2 is not a JSON object."),
+        ("words.jsonl", "Line 3 is not a JSON object."),
+        ("words.jsonl", "Line 4 cannot be used"),
+    ]
+
+
+# ---------------------------------------------------------------- sidecars of several lines, kohya's folders
+
+
+def test_of_a_sidecar_with_several_lines_all_or_the_first_is_taken(ws, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(picture())
+    (tmp_path / "in" / "a.txt").write_text("\nline one\r\nline two\n")
+    bring(ws, tmp_path / "in", "all")
+    bring(ws, tmp_path / "in", "first", caption_lines="first")
+    assert captions(ws, "all") == {"a.png": "line one line two"}
+    assert captions(ws, "first") == {"a.png": "line one"}
+
+
+def kohya(folder, *names):
+    for name, colour in zip(names, COLOURS, strict=False):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "1.png").write_bytes(picture(colour))
+    return folder
+
+
+def test_kohyas_folder_names_caption_what_has_no_caption(ws, tmp_path):
+    root = kohya(tmp_path / "img", "10_asim style", "1_style")
+    (root / "10_asim style" / "2.png").write_bytes(picture("white"))
+    (root / "10_asim style" / "2.caption").write_text("asim. a closeup of a man")
+    report = bring(ws, root)
+    assert captions(ws) == {
+        "1_style/1.png": "style",
+        "10_asim style/1.png": "asim style",
+        "10_asim style/2.png": "asim. a closeup of a man",
+    }
+    assert len(report.notes) == 2
+    assert any("10 repeats" in note for note in report.notes)
+    bring(ws, root, "plain", kohya_folders=False)
+    assert captions(ws, "plain")["10_asim style/1.png"] == ""
+    single = bring(ws, root / "10_asim style", "single")
+    assert (single.notes, captions(ws, "single")) == ([], {"1.png": "", "2.png": "asim. a closeup of a man"})
+
+
+def test_a_year_or_one_plain_folder_beside_is_not_kohyas(ws, tmp_path):
+    bring(ws, kohya(tmp_path / "years", "2023_holiday", "2024_skiing"), "years")
+    bring(ws, kohya(tmp_path / "mixed", "10_asim style", "more"), "mixed")
+    assert set(captions(ws, "years").values()) == {""}
+    assert set(captions(ws, "mixed").values()) == {""}
+
+
+# ---------------------------------------------------------------- the job
+
+
+@pytest.fixture
+def ctx(ws):
+    folder = ws.root / "tasks" / "import"
+    folder.mkdir(parents=True)
+    return JobContext(ws, folder)
+
+
+def test_the_job_finds_the_kind_of_place_and_reports(ws, ctx, tmp_path):
+    path = zipped(tmp_path / "set.zip", {"a.png": picture(), "b.png": b"no"})
+    config = check_import(ImportConfig(dataset="set", folder=os.path.relpath(path)))
+    assert (config.source, config.folder) == ("zip", str(path))
+    run_import(config, ctx)
+    report = read_json(ctx.folder / "report.json")
+    assert (report["added"], [name for name, _ in report["refused"]], report["error"]) == (1, ["b.png"], "")
+    assert (read_json(ctx.folder / "progress.json")["done"], read_json(ctx.folder / "progress.json")["total"]) == (2, 2)
+
+
+def test_a_job_that_breaks_midway_reports_what_is_in(ws, ctx, tmp_path, monkeypatch):
+    path = zipped(tmp_path / "set.zip", {f"{colour}.png": picture(colour) for colour in COLOURS})
+    store = create_dataset(ws, "set")
+    add, count = type(store).add, iter(range(100))
+
+    def full(self, *arguments, **settings):
+        if next(count) == 2:
+            raise UserError("The picture cannot be stored: No space left on device.")
+        return add(self, *arguments, **settings)
+
+    monkeypatch.setattr(type(store), "add", full)
+    with pytest.raises(UserError, match="No space left"):
+        run_import(ImportConfig(dataset="set", folder=str(path)), ctx)
+    report = read_json(ctx.folder / "report.json")
+    assert (report["added"], report["error"]) == (2, "The picture cannot be stored: No space left on device.")
+    monkeypatch.undo()
+    run_import(ImportConfig(dataset="set", folder=str(path)), ctx)
+    report = read_json(ctx.folder / "report.json")
+    assert (report["added"], report["duplicates"], report["error"]) == (4, 2, "")
+
+
+@pytest.mark.parametrize("place", ["", "nowhere", "/no/such/place", "../up", "a/b/c", "owner/na me"])
+def test_a_place_that_is_none_is_said(ws, place):
+    with pytest.raises(UserError, match="no folder, zip file or table"):
+        check_import(ImportConfig(dataset="set", folder=place))
