@@ -60,7 +60,7 @@ KINDS: dict[JobKind, Kind] = {
         config=ImportConfig,
         function="sdstudio.datasets.importer:run_import",
         parent="tasks",
-        prepare=prepare.import_folder,
+        prepare=prepare.import_pictures,
         computes=False,
     ),
 }

@@ -21,17 +21,17 @@ from sdstudio.schema import (
     from_json,
     to_json,
 )
-from sdstudio.workspace import Workspace, check_name
+from sdstudio.workspace import Workspace
 
 
-def import_folder(ws: Workspace, config: ImportConfig) -> ImportConfig:
-    check_name(config.dataset, "dataset")
-    folder = Path(config.folder).expanduser().resolve()
-    if not config.folder or not folder.is_dir():
-        raise UserError(f"There is no folder {config.folder!r}; give one that holds pictures (PNG, JPEG or WebP).")
-    if not any(path.is_file() for path in folder.rglob("*")):
+def import_pictures(ws: Workspace, config: ImportConfig) -> ImportConfig:
+    from sdstudio.datasets.importer import check_import
+
+    config = check_import(config)
+    folder = Path(config.folder)
+    if folder.is_dir() and not any(path.is_file() for path in folder.rglob("*")):
         raise UserError(f"The folder {folder} is empty; give one that holds pictures (PNG, JPEG or WebP).")
-    return replace(config, folder=str(folder))
+    return config
 
 
 def caption(ws: Workspace, config: CaptionConfig) -> CaptionConfig:
