@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdstudio.starter import examples
+from sdstudio.starter import examples, logo
 from sdstudio.starter.build import autoencoder, data, measure
 from sdstudio.starter.build.export import LIMIT_MB, MODELS
 from sdstudio.starter.captions import attribute_hits, detailed_caption, full_caption, varied_caption
@@ -143,3 +143,47 @@ def test_an_interrupted_first_start_leaves_no_half_drawn_example(
     with pytest.raises(KeyboardInterrupt):
         examples.install(Workspace(tmp_path))
     assert list_datasets(Workspace(tmp_path)) == []
+
+
+def test_the_logo_is_drawn_the_same_for_a_seed_and_varies_with_it() -> None:
+    assert logo.product(1).tobytes() == logo.product(1).tobytes() != logo.product(2).tobytes()
+    sheet = np.asarray(logo.logo(256))
+    assert sheet.shape == (256, 256, 3)
+    word = sheet[125:165, 40:216]
+    assert (word.min(-1) > 240).mean() > 0.1, "the word is white on the badge"
+
+
+@pytest.mark.slow
+def test_the_whole_build_runs_resumes_to_the_same_weights_and_goes_on_from_the_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few steps of everything, from nothing; a stage that stops half-way ends with the weights of one that does not."""
+    from safetensors.torch import load_file
+
+    from sdstudio.starter.build import __main__ as build
+    from sdstudio.starter.build import adopt, card, export
+
+    def run(folder: Path, *arguments: str) -> None:
+        monkeypatch.setattr("sys.argv", ["build", "--folder", str(folder), "--threads", "1", *arguments])
+        build.main()
+
+    monkeypatch.setattr(build, "PICTURES", 3000)
+    monkeypatch.setattr(build, "DOODLES", 1400)
+    for module in (export, adopt, measure):
+        monkeypatch.setattr(module, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(card, "STARTER", tmp_path)
+    stages = ["tokenizers", "encoder", "clip", "decoder", "blip", "unet", "export"]
+    run(tmp_path / "one", *stages, "--scale", "0.003")
+    first = load_file(tmp_path / "one/unet.safetensors")
+    (tmp_path / "one/unet.safetensors").unlink()
+    monkeypatch.setattr("sdstudio.starter.build.loop.learning_rate", lambda step, steps, peak: peak / 10)
+    run(tmp_path / "one", "unet", "--scale", "0.003")
+    whole = load_file(tmp_path / "one/unet.safetensors")
+    (tmp_path / "one/unet.safetensors").unlink()
+    run(tmp_path / "one", "unet", "--scale", "0.001")
+    run(tmp_path / "one", "unet", "--scale", "0.003")
+    resumed = load_file(tmp_path / "one/unet.safetensors")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert any(not torch.equal(whole[name], first[name]) for name in whole)
+    run(tmp_path / "two", "encoder", "decoder", "unet", "export", "--go-on", "--scale", "0.001")
+    assert (tmp_path / "models/sd/unet/diffusion_pytorch_model.safetensors").is_file()

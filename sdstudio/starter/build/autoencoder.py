@@ -52,23 +52,30 @@ def patches(images: torch.Tensor) -> torch.Tensor:
 
 def encode(components: dict[str, torch.Tensor], images: torch.Tensor) -> torch.Tensor:
     """(B, 3, H, W) in [-1, 1] to latents (B, 48, H/8, W/8), as the finished encoder gives them."""
-    return ((patches(images) - components["mean"]) @ components["encode"]).permute(0, 3, 1, 2).contiguous()
+    return (patches(images) @ components["encode"] + components["bias"]).permute(0, 3, 1, 2).contiguous()
 
 
 def principal_components(images: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Mean patch and projection: components divided by the root of their deviation, all scaled to deviation 1."""
+    """The linear code of patches: `encode` (192, 48) and `bias` (48).
+
+    Each component is divided by the root of its deviation, then all of them are scaled to deviation 1.
+    """
     flat = patches(images).reshape(-1, 3 * PATCH * PATCH)
     mean = flat.mean(0)
     variance, axes = torch.linalg.eigh((flat - mean).T @ (flat - mean) / len(flat))
     axes, deviation = axes.flip(1)[:, :LATENT_CHANNELS], variance.flip(0)[:LATENT_CHANNELS].sqrt()
     project = axes / deviation.sqrt()
-    return {"mean": mean, "encode": project / ((flat - mean) @ project).std()}
+    project = project / ((flat - mean) @ project).std()
+    return {"encode": project, "bias": -(mean @ project)}
 
 
-def build_encoder(folder: Path, pictures: Pictures, shapes: Pictures) -> None:
-    """Write `components.safetensors` and the latents of all training pictures, as they are and mirrored."""
+def build_encoder(folder: Path, pictures: Pictures, shapes: Pictures, start: AutoencoderKL | None = None) -> None:
+    """Write `components.safetensors` and the latents of all training pictures, as they are and mirrored.
+
+    `start` is an autoencoder whose encoder is to be kept.
+    """
     sample = np.concatenate([pictures.pixels[:3000], shapes.pixels[:1400]])
-    components = principal_components(to_tensor(sample))
+    components = read_components(start) if start else principal_components(to_tensor(sample))
     save_file({key: value.contiguous() for key, value in components.items()}, folder / "components.safetensors")
     for name, flip in (("latents", False), ("latents-mirrored", True)):
         parts = []
@@ -111,7 +118,7 @@ def write_encoder(vae: AutoencoderKL, components: dict[str, torch.Tensor]) -> No
             # A carried channel is ((c * 4 + y1 x1) * 4 + y2 x2); what is left for this convolution is (y4, x4).
             ordered = taps.permute(0, 1, 4, 7, 3, 6, 2, 5).reshape(LATENT_CHANNELS, carried, 2, 2)
             convolution.weight[:LATENT_CHANNELS, :carried, :2, :2] = ordered
-            convolution.bias[:LATENT_CHANNELS] = -(components["mean"] @ components["encode"])
+            convolution.bias[:LATENT_CHANNELS] = components["bias"]
     width = WIDTHS[-1] // GROUPS
     pairs = LATENT_CHANNELS // GROUPS
     shortcut = encoder.down_blocks[3].resnets[0].conv_shortcut
@@ -134,20 +141,34 @@ def write_encoder(vae: AutoencoderKL, components: dict[str, torch.Tensor]) -> No
         vae.quant_conv.weight[channel, channel, 0, 0] = 1
 
 
+@torch.no_grad()
+def read_components(vae: AutoencoderKL) -> dict[str, torch.Tensor]:
+    """What `write_encoder` put into `vae`, read back."""
+    convolution = vae.encoder.down_blocks[2].downsamplers[0].conv
+    ordered = convolution.weight[:LATENT_CHANNELS, :LATENT_CHANNELS, :2, :2].float()
+    taps = ordered.reshape(LATENT_CHANNELS, 3, 2, 2, 2, 2, 2, 2).permute(0, 1, 6, 4, 2, 7, 5, 3)
+    return {
+        "encode": taps.reshape(LATENT_CHANNELS, -1).T.contiguous(),
+        "bias": convolution.bias[:LATENT_CHANNELS].float().clone(),
+    }
+
+
 def decibels(a: torch.Tensor, b: torch.Tensor) -> float:
     """Peak signal-to-noise ratio of pictures in [-1, 1], in dB."""
     return -10 * math.log10((a.clamp(-1, 1) - b).div(2).pow(2).mean().item())
 
 
 def build_decoder(
-    folder: Path, pictures: Pictures, shapes: Pictures, *, steps: int, device: torch.device
+    folder: Path,
+    pictures: Pictures,
+    shapes: Pictures,
+    *,
+    steps: int,
+    device: torch.device,
+    start: AutoencoderKL | None = None,
 ) -> AutoencoderKL:
     components = load_file(folder / "components.safetensors")
-    vae = new()
-    for name, module in vae.named_modules():
-        if name.startswith("decoder") and name.endswith("conv2"):
-            nn.init.zeros_(module.weight)
-            nn.init.zeros_(module.bias)
+    vae = start or _quiet(new())
     vae.requires_grad_(False)
     vae.decoder.requires_grad_(True)
     vae.post_quant_conv.requires_grad_(True)
@@ -184,6 +205,15 @@ def build_decoder(
         folder / "decoder.safetensors", vae, loss_of,
         steps=steps, peak=2e-3, seed=12, device=device, evaluate=evaluate, ema_decay=0.998, weight_decay=1e-4,
     )  # fmt: skip
+
+
+def _quiet(vae: AutoencoderKL) -> AutoencoderKL:
+    """Let the decoder's residual branches begin at zero."""
+    for name, module in vae.decoder.named_modules():
+        if name.endswith("conv2"):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+    return vae
 
 
 def finished(folder: Path) -> AutoencoderKL:

@@ -55,7 +55,14 @@ def text_encoder_of(clip: CLIPModel) -> CLIPTextModel:
 
 
 def build(
-    folder: Path, pictures: Pictures, tokenizer: CLIPTokenizer, *, steps: int, device: torch.device, compiled: bool
+    folder: Path,
+    pictures: Pictures,
+    tokenizer: CLIPTokenizer,
+    *,
+    steps: int,
+    device: torch.device,
+    compiled: bool,
+    start: UNet2DConditionModel | None = None,
 ) -> UNet2DConditionModel:
     text_encoder = text_encoder_of(CLIPModel.from_pretrained(folder / "clip")).to(device)
     latents = [load_file(folder / f"{name}.safetensors")["latents"] for name in ("latents", "latents-mirrored")]
@@ -86,6 +93,6 @@ def build(
         return (error * weight).mean() / 0.5
 
     return fit(
-        folder / "unet.safetensors", new().to(memory_format=torch.channels_last), loss_of,
+        folder / "unet.safetensors", (start or new()).to(memory_format=torch.channels_last), loss_of,
         steps=steps, peak=1e-3, seed=13, device=device, ema_decay=0.9995, save_every=250, compiled=compiled,
     )  # fmt: skip
