@@ -157,7 +157,7 @@ def test_the_logo_is_drawn_the_same_for_a_seed_and_varies_with_it() -> None:
 def test_the_whole_build_runs_resumes_to_the_same_weights_and_goes_on_from_the_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A few steps of everything, from nothing; a stage that stops half-way ends with the weights of one that does not."""
+    """A few steps of everything; a stage that stops half-way ends with the weights of one that does not."""
     from safetensors.torch import load_file
 
     from sdstudio.starter.build import __main__ as build
