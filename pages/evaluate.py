@@ -9,6 +9,7 @@ from sdstudio import jobs, registry
 from sdstudio.datasets import list_datasets
 from sdstudio.results import (
     Evaluation,
+    best,
     cells,
     count_text,
     decimals,
@@ -199,21 +200,23 @@ def show_evaluation(workspace: Workspace, job: Job, evaluation: Evaluation) -> N
 
 
 def show_table(results: Sequence[MetricResult]) -> None:
-    """A row per model; each cell says value, 95% interval and N; arrows say which way is better."""
+    """A row per model; each cell says value, 95% interval and N, the best value in bold where rows can be ranked."""
     import pandas
 
     metrics = metrics_of(results)
+    leaders = {metric.name: best(results, metric) for metric in metrics}
     rows = []
     for model, row in cells(results).items():
-        line = {"Model": model}
+        line = {"Model": literal(model)}
         for metric in metrics:
-            line[heading(metric)] = cell_text(row.get(metric.name), results)
+            text = literal(cell_text(row.get(metric.name), results))
+            line[heading(metric)] = f"**{text}**" if leaders[metric.name] == model else text
         rows.append(line)
-    st.dataframe(pandas.DataFrame(rows), hide_index=True)
+    st.table(pandas.DataFrame(rows), border="horizontal", hide_index=True)
     extractors = ", ".join(dict.fromkeys(result.extractor for result in results if result.extractor))
     st.caption(
-        f"Brackets: 95% interval. N: pictures measured, 'vs' real ones. ↑ higher is better, ↓ lower. "
-        f"Pictures are seen through {literal(extractors)}."
+        "Brackets: 95% interval. N: pictures measured, 'vs' real ones. ↑ higher is better, ↓ lower. "
+        f"Bold: the best of rows that can be ranked. Pictures are seen through {literal(extractors)}."
     )
 
 

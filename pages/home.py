@@ -150,7 +150,7 @@ def show_recent(everything: list[Job]) -> None:
             st.caption(ago(job.ended or job.created), width="content")
 
 
-@st.fragment(run_every=0.5)
+@st.fragment(run_every=1)
 def wait_for_examples(workspace: Workspace) -> None:
     if not starter.is_drawing(workspace):
         st.rerun(scope="app")
