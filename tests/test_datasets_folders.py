@@ -1,17 +1,21 @@
 """Folders in, folders out: captions beside pictures, refused files, running again, round trips."""
 
 import csv
+import errno
 import io
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from sdstudio.datasets import create_dataset, export_dataset, import_folder, list_datasets, open_dataset
-from sdstudio.datasets.importer import run_import
+from sdstudio.datasets.export import FORMATS, exported
+from sdstudio.datasets.importer import import_pictures, run_import
+from sdstudio.datasets.parquet import plan_shards, write_shard
 from sdstudio.jobs.context import JobContext
 from sdstudio.schema import ImportConfig, UserError
 from sdstudio.workspace import Workspace, read_json
@@ -244,7 +248,7 @@ def listing(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("format", ["csv", "txt", "imagefolder"])
+@pytest.mark.parametrize("format", FORMATS)
 def test_out_in_and_out_again_is_the_same_to_the_byte(ws, full, tmp_path, format):
     assert export_dataset(ws, "set", tmp_path / "out", format) == 5
     report = import_folder(ws, "again", tmp_path / "out")
@@ -254,22 +258,79 @@ def test_out_in_and_out_again_is_the_same_to_the_byte(ws, full, tmp_path, format
     export_dataset(ws, "again", tmp_path / "out2", format)
     first = listing(tmp_path / "out")
     assert first == listing(tmp_path / "out2")
+    if format == "parquet":
+        assert list(first) == ["data/train-00000-of-00001.parquet"]
+        return
     pictures = [name for name in first if not name.endswith((".txt", ".csv", ".jsonl"))]
     assert len(pictures) == 5
     assert len({name.rpartition(".")[0].casefold() for name in pictures}) == 5  # one sidecar each, on any system
     assert "deep/c.v2.png" in pictures
 
 
-def test_imagefolder_reads_what_the_store_holds(ws, full, tmp_path):
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_zip_file_out_in_and_out_again_is_the_same_to_the_byte(ws, full, tmp_path, format):
+    seen = []
+    export_dataset(ws, "set", tmp_path / "out.zip", format, lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (5, 5)
+    report = import_pictures(ws, ImportConfig(dataset="again", folder=str(tmp_path / "out.zip")))
+    assert (report.added, report.duplicates, report.refused) == (5, 0, [])
+    export_dataset(ws, "again", tmp_path / "out2.zip", format)
+    assert (tmp_path / "out.zip").read_bytes() == (tmp_path / "out2.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert archive.testzip() is None
+    with pytest.raises(UserError, match="already is"):
+        export_dataset(ws, "set", tmp_path / "out.zip", format)
+
+
+def test_the_schema_is_the_one_that_datasets_writes(ws, full, tmp_path):
     datasets = pytest.importorskip("datasets")
-    export_dataset(ws, "set", tmp_path / "out", "imagefolder")
-    loaded = datasets.load_dataset(
-        "imagefolder", data_dir=str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache")
+    import pyarrow.parquet as pq
+
+    export_dataset(ws, "set", tmp_path / "out", "parquet")
+    ours = pq.ParquetFile(tmp_path / "out/data/train-00000-of-00001.parquet")
+    features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
+    rows = {"image": [str(full.image_path(image.id)) for image in full.images()], "text": ["x"] * 5}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "theirs.parquet")
+    theirs = pq.ParquetFile(tmp_path / "theirs.parquet")
+    assert ours.schema_arrow.equals(theirs.schema_arrow, check_metadata=True)
+    assert ours.metadata.metadata.keys() == theirs.metadata.metadata.keys()
+    for column in range(3):
+        mine, other = (file.metadata.row_group(0).column(column) for file in (ours, theirs))
+        assert (mine.path_in_schema, mine.compression) == (other.path_in_schema, other.compression)
+        assert set(mine.encodings) == set(other.encodings)
+
+
+def test_parquet_is_split_into_shards_and_row_groups(full, tmp_path):
+    rows = exported(full)
+    shards = plan_shards(rows, most=rows[0].size + rows[1].size)
+    assert len(shards) > 1
+    assert [row for shard in shards.values() for row in shard] == list(rows)
+    assert next(iter(shards)) == f"train-00000-of-{len(shards):05}.parquet"
+    import pyarrow.parquet as pq
+
+    write_shard(tmp_path / "one.parquet", rows, row_group=1)
+    assert pq.ParquetFile(tmp_path / "one.parquet").metadata.num_row_groups == 5
+
+
+@pytest.mark.parametrize("format", ["imagefolder", "parquet", "csv"])
+def test_load_dataset_reads_what_the_store_holds(ws, full, tmp_path, format):
+    datasets = pytest.importorskip("datasets")
+    export_dataset(ws, "set", tmp_path / "out", format)
+    place = str(tmp_path / "out")
+    loaded = (
+        datasets.load_dataset(place, split="train", cache_dir=str(tmp_path / "cache"))
+        if format == "parquet"
+        else datasets.load_dataset("imagefolder", data_dir=place, split="train", cache_dir=str(tmp_path / "cache"))
     )
+    assert loaded[0]["image"].size == (16, 8)
     stored = {full.image_path(image.id).read_bytes(): image.caption for image in full.images()}
+    missing = "" if format == "csv" else None  # pandas, which reads the CSV there, takes an empty cell for none
     undecoded = loaded.cast_column("image", datasets.Image(decode=False))
     assert {
-        row["image"]["bytes"] or Path(row["image"]["path"]).read_bytes(): row["text"] for row in undecoded
+        row["image"]["bytes"] or Path(row["image"]["path"]).read_bytes(): missing
+        if row["text"] is None
+        else row["text"]
+        for row in undecoded
     } == stored
 
 
@@ -294,10 +355,19 @@ def test_an_export_into_an_empty_folder_is_fine_and_into_a_full_one_is_refused(w
         export_dataset(ws, "set", tmp_path / "file", "txt")
 
 
-def test_a_failed_export_leaves_nothing(ws, full, tmp_path):
+@pytest.mark.parametrize("target", ["out", "out.zip"])
+def test_a_failed_export_leaves_nothing(ws, full, tmp_path, target, monkeypatch):
+    def full_disk(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.copyfile", full_disk)
+        with pytest.raises(UserError, match="failed .No space left on device.; nothing was written"):
+            export_dataset(ws, "set", tmp_path / "new" / target, "csv")
+    assert list((tmp_path / "new").iterdir()) == []
     full.image_path(full.images()[-1].id).unlink()
-    with pytest.raises(UserError, match="failed"):
-        export_dataset(ws, "set", tmp_path / "new" / "out", "csv")
+    with pytest.raises(UserError, match="failed: .* is missing"):
+        export_dataset(ws, "set", tmp_path / "new" / target, "csv")
     assert list((tmp_path / "new").iterdir()) == []
 
 
@@ -307,6 +377,6 @@ def test_wrong_exports_are_said(ws, tmp_path):
     create_dataset(ws, "set")
     with pytest.raises(UserError, match="no pictures to export"):
         export_dataset(ws, "set", tmp_path / "out", "csv")
-    with pytest.raises(UserError, match="no export format 'zip'; choose one of csv, txt, imagefolder"):
+    with pytest.raises(UserError, match="no export format 'zip'; choose one of csv, txt, imagefolder, parquet"):
         export_dataset(ws, "set", tmp_path / "out", "zip")
     assert not (tmp_path / "out").exists()
