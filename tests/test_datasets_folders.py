@@ -362,11 +362,11 @@ def test_a_failed_export_leaves_nothing(ws, full, tmp_path, target, monkeypatch)
 
     with monkeypatch.context() as patch:
         patch.setattr("shutil.copyfile", full_disk)
-        with pytest.raises(UserError, match="failed .No space left on device.; nothing was written"):
+        with pytest.raises(UserError, match=r"failed .No space left on device.; nothing was written"):
             export_dataset(ws, "set", tmp_path / "new" / target, "csv")
     assert list((tmp_path / "new").iterdir()) == []
     full.image_path(full.images()[-1].id).unlink()
-    with pytest.raises(UserError, match="failed: .* is missing"):
+    with pytest.raises(UserError, match=r"failed: .* is missing"):
         export_dataset(ws, "set", tmp_path / "new" / target, "csv")
     assert list((tmp_path / "new").iterdir()) == []
 

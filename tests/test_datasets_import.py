@@ -10,8 +10,9 @@ import zipfile
 import pytest
 from PIL import Image
 
-from sdstudio.datasets import create_dataset, list_datasets, open_dataset
+from sdstudio.datasets import create_dataset, list_datasets, open_dataset, stage_uploads
 from sdstudio.datasets.importer import check_import, import_pictures, run_import
+from sdstudio.datasets.uploads import discard_upload, uploads_folder
 from sdstudio.jobs.context import JobContext
 from sdstudio.schema import ImportConfig, UserError
 from sdstudio.workspace import Workspace, read_json
@@ -22,6 +23,13 @@ COLOURS = ("red", "green", "blue", "white", "black", "yellow")
 @pytest.fixture
 def ws(tmp_path):
     return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def ctx(ws):
+    folder = ws.root / "tasks" / "import"
+    folder.mkdir(parents=True)
+    return JobContext(ws, folder)
 
 
 def picture(colour="red", format="PNG"):
@@ -291,14 +299,50 @@ def test_a_year_or_one_plain_folder_beside_is_not_kohyas(ws, tmp_path):
     assert set(captions(ws, "mixed").values()) == {""}
 
 
+# ---------------------------------------------------------------- uploads
+
+
+def files(**contents):
+    return [(name.replace("__", "/").replace("_", "."), io.BytesIO(data)) for name, data in contents.items()]
+
+
+def test_uploads_are_read_from_disk_and_gone_after_the_import(ws, ctx):
+    same = [("deep/a.png", io.BytesIO(picture(colour))) for colour in ("white", "black")]
+    place = stage_uploads(ws, [*files(b_jpg=picture("red", "JPEG"), b_txt=b"red"), *same])
+    assert place.parent == uploads_folder(ws)
+    (ctx.folder / "STOP").touch()
+    run_import(ImportConfig(dataset="set", folder=str(place)), ctx)
+    assert place.is_dir()  # a stopped import can go on
+    (ctx.folder / "STOP").unlink()
+    run_import(check_import(ImportConfig(dataset="set", folder=str(place))), ctx)
+    assert captions(ws) == {"b.jpg": "red", "deep/a.png": "", "deep/a-2.png": ""}
+    assert list(uploads_folder(ws).iterdir()) == []
+
+
+def test_one_uploaded_zip_file_is_opened(ws, ctx, tmp_path):
+    data = zipped(tmp_path / "x.zip", {"a.png": picture()}).read_bytes()
+    place = stage_uploads(ws, files(set_zip=data))
+    run_import(check_import(ImportConfig(dataset="set", folder=str(place))), ctx)
+    assert captions(ws) == {"a.png": ""}
+    assert list(uploads_folder(ws).iterdir()) == []
+
+
+def test_an_upload_cannot_leave_its_folder_and_an_import_takes_nothing_else_away(ws, ctx, tmp_path):
+    place = stage_uploads(ws, [("../../../evil.png", io.BytesIO(picture("red"))), ("/abs.png", io.BytesIO(picture()))])
+    assert sorted(path.name for path in place.iterdir()) == ["abs.png", "evil.png"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.png").write_bytes(picture("blue"))
+    run_import(ImportConfig(dataset="set", folder=str(tmp_path / "mine")), ctx)
+    discard_upload(ws, str(uploads_folder(ws)))
+    assert (tmp_path / "mine" / "a.png").exists()
+    assert place.exists()
+    os.utime(place, (0, 0))
+    with pytest.raises(UserError, match="No file was uploaded"):
+        stage_uploads(ws, [])
+    assert not place.exists()  # what nobody imported goes with time
+
+
 # ---------------------------------------------------------------- the job
-
-
-@pytest.fixture
-def ctx(ws):
-    folder = ws.root / "tasks" / "import"
-    folder.mkdir(parents=True)
-    return JobContext(ws, folder)
 
 
 def test_the_job_finds_the_kind_of_place_and_reports(ws, ctx, tmp_path):

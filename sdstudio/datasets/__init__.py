@@ -6,6 +6,7 @@ from sdstudio.datasets.history import HistoryEntry
 from sdstudio.datasets.importer import ImportReport, import_folder, import_pictures
 from sdstudio.datasets.intake import RefusedPicture
 from sdstudio.datasets.store import PERSON, Conflict, DatasetStore
+from sdstudio.datasets.uploads import stage_uploads
 
 __all__ = [
     "PERSON",
@@ -21,4 +22,5 @@ __all__ = [
     "import_pictures",
     "list_datasets",
     "open_dataset",
+    "stage_uploads",
 ]

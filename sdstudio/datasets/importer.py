@@ -9,6 +9,7 @@ from sdstudio import registry
 from sdstudio.datasets.catalog import create_dataset, dataset_exists, open_dataset
 from sdstudio.datasets.intake import RefusedPicture, read_picture
 from sdstudio.datasets.sources.offer import Source
+from sdstudio.datasets.uploads import discard_upload
 from sdstudio.jobs.context import JobContext
 from sdstudio.schema import ImportConfig, UserError, to_json
 from sdstudio.workspace import Workspace, check_name, write_json
@@ -104,6 +105,7 @@ def run_import(config: ImportConfig, ctx: JobContext) -> None:
         write_json(ctx.folder / REPORT_FILE, to_json(report))
         _log(report, ctx)
     if not report.stopped:
+        discard_upload(ctx.workspace, config.folder)
         done = report.added + report.duplicates + len(report.refused)
         ctx.progress(done, done, "pictures")
 
