@@ -103,6 +103,7 @@ def wrong_inputs() -> list[tuple[list[str], str]]:
         (["jobs", "show", "none"], "There is no job none"),
         (["jobs", "stop", "../../etc"], "not a usable job name"),
         (["jobs", "list", "--kind"], "expected one argument"),
+        (["jobs", "list", "--kind", "dance"], "no kind of job named 'dance'"),
         (["dance"], "invalid choice: 'dance'"),
         ([], "COMMAND"),
     ]

@@ -293,7 +293,8 @@ def test_a_queue_that_cannot_be_written_is_said(ws: Workspace, few: Path) -> Non
 
 def test_a_pid_used_again_is_another_process() -> None:
     me = folder.Identity.of(os.getpid())
-    assert me.process() is not None
+    assert me.process() is not None and me.is_this_process()
+    assert not folder.Identity.of(os.getppid()).is_this_process()
     assert folder.Identity(pid=me.pid, create_time=me.create_time - 100).process() is None
 
 

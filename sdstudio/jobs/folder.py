@@ -43,6 +43,9 @@ class Identity:
             return None
         return process
 
+    def is_this_process(self) -> bool:
+        return self.pid == os.getpid() and self.process() is not None
+
 
 @dataclass(frozen=True, kw_only=True)
 class State:

@@ -62,14 +62,12 @@ def submit(ws: Workspace, kind: str, config: Any, title: str = "") -> Job:
 
 
 def claim_inline(ws: Workspace, kind: str, config: Any, title: str = "") -> Path:
-    """Make a job that this process itself will do, and return its folder."""
-    folder = _make_folder(ws, kind, config, title, state="starting", worker=Identity.of(os.getpid()))
+    """Make a job that this process itself will do, and return its folder. It takes the first device, as torch does."""
+    device = devices_for(get_kind(kind).computes)[0]
+    worker = Identity.of(os.getpid())
+    folder = _make_folder(ws, kind, config, title, state="starting", device=device, worker=worker)
     with transaction(ws) as database:
-        busy = {read_state(other).device for other in _listed(ws, database)}
         _enlist(database, [folder])
-        devices = devices_for(get_kind(kind).computes)
-        device = next((name for name in devices if name not in busy), devices[0])
-        write_state(folder, replace(read_state(folder), device=device))
     return folder
 
 
@@ -79,7 +77,9 @@ def get_job(ws: Workspace, job_id: str) -> Job:
 
 
 def list_jobs(ws: Workspace, kind: str | None = None) -> list[Job]:
-    """Every job of the workspace, newest first, each in the state it is truly in."""
+    """Every job of the workspace, or of one kind, newest first, each in the state it is truly in."""
+    if kind is not None:
+        get_kind(kind)
     states = {folder: state for folder in _folders(ws) if (state := _readable_state(folder))}
     with transaction(ws) as database:
         _enlist(database, (folder for folder, state in states.items() if not state.has_ended))

@@ -16,7 +16,7 @@ import psutil
 
 from sdstudio.jobs.context import STOP_FILE
 from sdstudio.jobs.devices import device_environment
-from sdstudio.jobs.folder import LOG_FILE, Identity, State, read_state, workspace_of
+from sdstudio.jobs.folder import LOG_FILE, State, read_state, workspace_of
 from sdstudio.jobs.queue import python_environment, settle, tick, transaction
 
 GRACE = 120.0
@@ -31,7 +31,7 @@ def supervise(folder: Path, grace: float = GRACE, patience: float = PATIENCE) ->
     ws = workspace_of(folder)
     with transaction(ws):
         state = read_state(folder)
-    if state.has_ended or state.supervisor != Identity.of(os.getpid()):
+    if state.has_ended or state.supervisor is None or not state.supervisor.is_this_process():
         return
     worker = (state.worker and state.worker.process()) or _start(folder, state)
     exit_code = _watch(worker, folder, grace, patience)
