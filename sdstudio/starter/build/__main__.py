@@ -58,7 +58,7 @@ def main() -> None:
         "decoder": lambda: autoencoder.build_decoder(
             folder, pictures(), shapes(), **steps(4000), start=bundled(adopt.autoencoder)
         ),
-        "blip": lambda: blip.build(folder, pictures(), **steps(2000)),
+        "blip": lambda: blip.build(folder, pictures(), **steps(1200)),
         "unet": lambda: unet.build(
             folder, pictures(), words(), **steps(9000), compiled=args.compile, start=bundled(adopt.unet)
         ),
