@@ -90,7 +90,7 @@ CaptionSource = str
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionedImage:
-    """One picture of a dataset. `id` is the sha256 of the stored file."""
+    """One picture of a dataset. `id` is the sha256 of the stored file; an `excluded` one is not trained on."""
 
     id: str
     file_name: str
@@ -101,6 +101,8 @@ class CaptionedImage:
     machine_caption: str = ""
     version: int = 0
     state: Literal["not modified", "modified", "approved"] = "not modified"
+    excluded: bool = False
+    deleted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +116,7 @@ class Snapshot:
 
 # ---------------------------------------------------------------- jobs
 
-JobKind = Literal["train", "generate", "evaluate", "caption", "import"]
+JobKind = Literal["train", "generate", "evaluate", "caption", "try captions", "import", "push"]
 JobState = Literal["queued", "starting", "running", "stopping", "succeeded", "failed", "cancelled", "interrupted"]
 ENDED: tuple[JobState, ...] = ("succeeded", "failed", "cancelled", "interrupted")
 
@@ -177,6 +179,42 @@ class ImportConfig:
     caption_column: str = option("", "The table's column of captions; empty finds it.", advanced=True)
     subset: str = option("", "The subset of a Hub dataset that has several.", advanced=True)
     split: str = option("", "One split of a Hub dataset; empty takes all.", advanced=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushConfig:
+    """Send a dataset to the Hugging Face Hub. The token comes from HF_TOKEN or `hf auth login`, never from here."""
+
+    __pydantic_config__ = STRICT
+    dataset: str = option("", "The dataset to send.")
+    repository: str = option("", "The repository: 'owner/name', the owner a user or an organisation; or just a name.")
+    private: bool = option(True, "Only the owner sees it.")
+    license: str = option(
+        "",
+        "What others may do with it; empty says nothing.",
+        choices=(
+            "",
+            "cc0-1.0",
+            "cc-by-4.0",
+            "cc-by-sa-4.0",
+            "cc-by-nc-4.0",
+            "cc-by-nc-sa-4.0",
+            "apache-2.0",
+            "mit",
+            "openrail",
+            "other",
+            "unknown",
+        ),
+    )
+    format: str = option(
+        "parquet",
+        "Parquet files, which the Hub previews and any number of pictures fits; or each picture as a file.",
+        choices=("parquet", "imagefolder"),
+        advanced=True,
+    )
+    replace: bool = option(
+        False, "Replace what a repository of this name holds, also when it did not come from this dataset.", advanced=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,15 +58,15 @@ def test_an_upright_rgb_picture_is_stored_as_it_came(kind, extension):
 def test_exif_orientation_is_applied(kind):
     exif = Image.Exif()
     exif[intake.EXIF_ORIENTATION] = 6  # the camera was turned: show it rotated by 90 degrees clockwise
-    data = encode(two_halves(), kind, exif=exif)
+    data = encode(two_halves(size=(400, 200)), kind, exif=exif)
     picture = read_picture(data)
-    assert (picture.width, picture.height, picture.extension) == (20, 40, "png")
+    assert (picture.width, picture.height, picture.extension, picture.turned) == (200, 400, "png", True)
     assert picture.id == sha256(picture.data).hexdigest() != picture.origin == sha256(data).hexdigest()
     upright = stored(data)
     assert upright.getexif().get(intake.EXIF_ORIENTATION) is None
-    assert np.allclose(upright.getpixel((10, 5)), RED, atol=12)
-    assert np.allclose(upright.getpixel((10, 35)), BLUE, atol=12)
-    assert Image.open(io.BytesIO(picture.thumb)).size == (20, 40)
+    assert np.allclose(upright.getpixel((100, 50)), RED, atol=12)
+    assert np.allclose(upright.getpixel((100, 350)), BLUE, atol=12)
+    assert Image.open(io.BytesIO(picture.thumb)).size == (128, 256)
 
 
 def sixteen_bit() -> Image.Image:
@@ -128,10 +128,17 @@ def test_a_camera_jpeg_with_a_preview_behind_it_is_taken():
     assert (picture.data, picture.extension, picture.width) == (data, "jpg", 40)
 
 
-@pytest.mark.parametrize(("size", "expected"), [((1000, 500), (256, 128)), ((40, 20), (40, 20)), ((2000, 1), (256, 1))])
-def test_thumbs_are_small_webp(size, expected):
+@pytest.mark.parametrize(("size", "expected"), [((1000, 500), (256, 128)), ((2000, 1), (256, 1))])
+def test_thumbs_are_small_jpeg(size, expected):
     thumb = Image.open(io.BytesIO(read_picture(encode(two_halves(size=size))).thumb))
-    assert (thumb.format, thumb.size) == ("WEBP", expected)
+    assert (thumb.format, thumb.size) == ("JPEG", expected)
+
+
+def test_a_small_picture_is_its_own_thumb_unless_its_file_is_large():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8))
+    assert read_picture(encode(two_halves())).thumb == b""
+    assert len(encode(noise)) > intake.THUMB_BYTES
+    assert Image.open(io.BytesIO(read_picture(encode(noise)).thumb)).size == (200, 200)
 
 
 def animation(kind: str) -> bytes:

@@ -114,7 +114,14 @@ def test_a_picture_is_stored_by_the_hash_of_its_bytes(store, red):
     assert (image.source, image.state) == ("file", "not modified")
     assert store.image_path(red) == store.folder / "images" / f"{red}.png"
     assert store.image_path(red).read_bytes() == png("red")
-    assert Image.open(store.thumb_path(red)).format == "WEBP"
+
+
+def test_a_large_picture_has_a_small_thumb(store):
+    id, _ = store.add(png("red", (1000, 500)), "red.png")
+    thumb = Image.open(store.thumb_path(id))
+    assert (thumb.format, thumb.size) == ("JPEG", (256, 128))
+    small, _ = store.add(png("red"), "small.png")
+    assert store.thumb_path(small) == store.image_path(small)
 
 
 def test_the_same_picture_is_stored_once(store, red):
@@ -149,13 +156,16 @@ def test_a_refused_picture_leaves_nothing(store):
     assert list((store.folder / "images").iterdir()) == list((store.folder / "thumbs").iterdir()) == []
 
 
-def test_a_lost_thumb_is_made_again_and_a_lost_picture_is_said(store, red):
-    store.thumb_path(red).unlink()
-    assert Image.open(store.thumb_path(red)).size == (16, 8)
-    store.thumb_path(red).unlink()
-    store.image_path(red).write_bytes(b"gone")
+def test_a_lost_or_empty_thumb_is_made_again_and_a_lost_picture_is_said(store):
+    id, _ = store.add(png("red", (300, 200)), "red.png")
+    store.thumb_path(id).unlink()
+    assert Image.open(store.thumb_path(id)).size == (256, 171)
+    store.thumb_path(id).write_bytes(b"")
+    assert Image.open(store.thumb_path(id)).size == (256, 171)
+    store.thumb_path(id).unlink()
+    store.image_path(id).write_bytes(b"gone")
     with pytest.raises(UserError, match="cannot be read; import it again"):
-        store.thumb_path(red)
+        store.thumb_path(id)
 
 
 @pytest.mark.parametrize("id", ["", "../../captions", "0" * 64])

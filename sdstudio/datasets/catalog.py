@@ -5,7 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdstudio.datasets.store import DATABASE_FILE, DatasetStore
+from sdstudio.datasets.adding import NewPicture
+from sdstudio.datasets.intake import RefusedPicture
+from sdstudio.datasets.layout import DATABASE_FILE
+from sdstudio.datasets.store import DatasetStore
 from sdstudio.schema import UserError
 from sdstudio.workspace import Workspace, sync_folder
 
@@ -41,8 +44,10 @@ def create_dataset(
             fresh = Path(temporary) / name
             store = DatasetStore(fresh)
             store.create(description)
-            for data, file_name, caption in pictures:
-                store.add(data, file_name, caption)
+            new = (NewPicture(data=data, file_name=file, caption=caption) for data, file, caption in pictures)
+            for outcome in store.add_many(new):
+                if isinstance(outcome, RefusedPicture):
+                    raise outcome
             fresh.rename(folder)
     except OSError as error:
         raise UserError(f"The dataset {name!r} cannot be made in {ws.datasets}: {error.strerror}.") from error

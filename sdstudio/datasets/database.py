@@ -9,6 +9,7 @@ from pathlib import Path
 from sdstudio.schema import UserError
 
 BUSY_SECONDS = 10.0
+CACHE_KIB = 16_384
 Migrations = Sequence[Sequence[str]]
 """One list of SQL statements per version; version n is the n-th list, applied once and never edited afterwards."""
 
@@ -71,6 +72,7 @@ class Database:
                 connection.row_factory = sqlite3.Row
                 connection.execute(f"PRAGMA journal_mode={journal_mode(sqlite3.sqlite_version_info)}")
                 connection.execute("PRAGMA synchronous=FULL")
+                connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
                 yield connection
             finally:
                 connection.close()

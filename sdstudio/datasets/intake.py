@@ -7,11 +7,13 @@ from hashlib import sha256
 import numpy as np
 from PIL import Image, ImageOps
 
+from sdstudio.datasets.similar import fingerprint
 from sdstudio.schema import UserError
 
 MAX_PIXELS = 2**26
 MAX_BYTES = 200_000_000
 THUMB_SIDE = 256
+THUMB_BYTES = 32_768
 EXIF_ORIENTATION = 0x0112
 _EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "MPO": "jpg", "WEBP": "webp"}
 
@@ -29,8 +31,9 @@ class RefusedPicture(UserError):
 class Picture:
     """A picture as it is stored: upright, RGB, one frame.
 
-    `id` is the sha256 of `data`, `origin` the sha256 of the bytes that came in, `thumb` a WebP of at most
-    256 pixels a side.
+    `id` is the sha256 of `data`, `origin` the sha256 of the bytes that came in, `thumb` a JPEG of at most 256 pixels
+    a side, empty where the picture itself is as small. `turned` says that EXIF asked to turn it, `fingerprint` is
+    what near-duplicates are found by (see `similar`).
     """
 
     id: str
@@ -40,6 +43,8 @@ class Picture:
     width: int
     height: int
     thumb: bytes
+    fingerprint: bytes
+    turned: bool
 
 
 def read_picture(data: bytes) -> Picture:
@@ -76,6 +81,7 @@ def _read(data: bytes, origin: str) -> Picture:
         as_it_is = opened.mode == "RGB" and not turned and not opened.has_transparency_data
         picture: Image.Image = opened if as_it_is else _to_rgb(ImageOps.exif_transpose(opened))
         stored = data if as_it_is else _png(picture)
+        small = _small(picture)
         return Picture(
             id=origin if as_it_is else sha256(stored).hexdigest(),
             origin=origin,
@@ -83,7 +89,9 @@ def _read(data: bytes, origin: str) -> Picture:
             extension=_EXTENSIONS[kind] if as_it_is else "png",
             width=picture.width,
             height=picture.height,
-            thumb=make_thumb(picture),
+            thumb=b"" if is_own_thumb(picture.size, len(stored)) else _jpeg(small),
+            fingerprint=fingerprint(small),
+            turned=turned,
         )
 
 
@@ -108,11 +116,25 @@ def _png(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def is_own_thumb(size: tuple[int, int], bytes: int) -> bool:
+    """Whether a picture is so small that it is shown as its own thumb."""
+    return max(size) <= THUMB_SIDE and bytes <= THUMB_BYTES
+
+
 def make_thumb(picture: Image.Image) -> bytes:
-    """WebP bytes of `picture`, at most 256 pixels a side, never enlarged."""
-    scale = min(1.0, THUMB_SIDE / max(picture.size))
+    """JPEG bytes of `picture`, at most 256 pixels a side, never enlarged (a WebP takes six times as long to write)."""
+    return _jpeg(_small(picture))
+
+
+def _small(picture: Image.Image) -> Image.Image:
+    scale = THUMB_SIDE / max(picture.size)
+    if scale >= 1:
+        return picture
     width, height = (max(1, round(side * scale)) for side in picture.size)
-    small = picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
+
+
+def _jpeg(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=80, method=2)
+    picture.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()

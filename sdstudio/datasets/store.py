@@ -1,53 +1,39 @@
 """The caption store: pictures in a folder by the hash of their bytes, captions in SQLite beside them."""
 
 import sqlite3
-from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from PIL import Image
 
-from sdstudio.datasets import history
+from sdstudio.datasets import bulk, derived, history, query, settings, snapshots
+from sdstudio.datasets.adding import Added, NewPicture, Outcome, add_pictures, state_after
+from sdstudio.datasets.bulk import BulkEntry, BulkPreview, BulkResult, Change
 from sdstudio.datasets.database import Database
-from sdstudio.datasets.history import Action, CaptionState, HistoryEntry
-from sdstudio.datasets.intake import make_thumb, read_picture
-from sdstudio.datasets.snapshots import read_snapshot, write_snapshot
+from sdstudio.datasets.history import Action, HistoryEntry
+from sdstudio.datasets.intake import is_own_thumb, make_thumb
+from sdstudio.datasets.layout import DATABASE_FILE, IMAGE_COLUMNS, MIGRATIONS, to_image
+from sdstudio.datasets.query import Around, Positions, Query
+from sdstudio.datasets.settings import DatasetSettings
+from sdstudio.datasets.text import clean_caption, clean_file_name
+from sdstudio.datasets.tokens import STARTER, CaptionTokenizer, load_tokenizer
 from sdstudio.schema import CaptionedImage, CaptionSource, Snapshot, UserError
 from sdstudio.workspace import atomic_write
 
 PERSON = "person:local"
-DATABASE_FILE = "captions.db"
+__all__ = ["PERSON", "Conflict", "DatasetStore", "clean_caption", "clean_file_name"]
 
-MIGRATIONS = (
-    (
-        "CREATE TABLE dataset (description TEXT NOT NULL) STRICT",
-        """CREATE TABLE image (
-            position INTEGER PRIMARY KEY AUTOINCREMENT,
-            id TEXT NOT NULL UNIQUE,
-            origin TEXT NOT NULL,
-            extension TEXT NOT NULL,
-            file_name TEXT NOT NULL,
-            width INTEGER NOT NULL,
-            height INTEGER NOT NULL,
-            caption TEXT NOT NULL DEFAULT '',
-            source TEXT NOT NULL DEFAULT '',
-            machine_caption TEXT NOT NULL DEFAULT '',
-            version INTEGER NOT NULL DEFAULT 0,
-            state TEXT NOT NULL DEFAULT 'not modified'
-        ) STRICT""",
-        "CREATE INDEX image_of_origin ON image (origin)",
-        *history.SCHEMA,
-    ),
-)
-
-_COLUMNS = "id, file_name, width, height, caption, source, machine_caption, version, state"
+_memory = query.Memory()
 
 
 class Conflict(UserError):
     """Somebody else changed the caption since it was read; `current` is what is stored now."""
 
     def __init__(self, current: CaptionedImage) -> None:
+        what = "deleted" if current.deleted else "changed"
         super().__init__(
-            f"The caption of {current.file_name} was changed meanwhile ({current.source or 'no source'}, "
+            f"The caption of {current.file_name} was {what} meanwhile ({current.source or 'no source'}, "
             f"version {current.version}); look at the new one and save again."
         )
         self.current = current
@@ -81,51 +67,46 @@ class DatasetStore:
         with self._database.read() as connection:
             return str(connection.execute("SELECT description FROM dataset").fetchone()[0])
 
+    def settings(self) -> DatasetSettings:
+        """The dataset's own choices: template, identifier word, fit, tokenizer."""
+        with self._database.read() as connection:
+            return settings.read(connection)
+
+    def save_settings(self, chosen: DatasetSettings) -> None:
+        with self._database.write() as connection:
+            settings.write(connection, chosen)
+
+    def tokenizer(self) -> CaptionTokenizer:
+        """What counts this dataset's tokens; a UserError when its folder is not there."""
+        return load_tokenizer(self.settings().tokenizer or STARTER)
+
     # ------------------------------------------------------------ pictures
 
     def add(self, data: bytes, file_name: str, caption: str = "", source: CaptionSource = "file") -> tuple[str, bool]:
         """Take a picture in; returns (id, is_new). A RefusedPicture says why it is not taken.
 
         A picture that is here already is not stored twice; it only takes `caption` where it has none and nobody
-        has touched it.
+        has touched it. One that a person deleted stays deleted.
         """
-        known = self._id_of_origin(sha256(data).hexdigest())
-        if known:
-            self._fill_caption(known, caption, source)
-            return known, False
-        picture = read_picture(data)
-        try:
-            atomic_write(self.folder / "images" / f"{picture.id}.{picture.extension}", picture.data)
-            atomic_write(self._thumb_file(picture.id), picture.thumb)
-        except OSError as error:
-            raise UserError(f"The picture cannot be stored in {self.folder}: {error.strerror}.") from error
-        with self._database.write() as connection:
-            cursor = connection.execute(
-                "INSERT INTO image (id, origin, extension, file_name, width, height) VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (id) DO NOTHING",
-                (
-                    picture.id,
-                    picture.origin,
-                    picture.extension,
-                    clean_file_name(file_name),
-                    picture.width,
-                    picture.height,
-                ),
-            )
-            is_new = cursor.rowcount == 1
-            if is_new:
-                caption = clean_caption(caption)
-                source = source if caption else ""
-                self._record(connection, picture.id, "add", source or "file", caption, source, _state_after(source))
-        if not is_new:
-            self._fill_caption(picture.id, caption, source)
-        return picture.id, is_new
+        new = NewPicture(data=data, file_name=file_name, caption=caption, source=source)
+        (outcome,) = self.add_many([new])
+        if not isinstance(outcome, Added):
+            raise outcome
+        return outcome.id, outcome.is_new
+
+    def add_many(self, pictures: Iterable[NewPicture]) -> Iterator[Outcome]:
+        """Take `pictures` in as `add` does, many times as fast; yields an Added or a RefusedPicture for each.
+
+        They are read lazily, so pass a generator: a bounded number is in memory at a time. What was yielded is on
+        disk; they come in the order of `pictures`, some hundred at a time. Stop by closing the iterator.
+        """
+        return add_pictures(self.folder, self._database, pictures)
 
     def images(self) -> list[CaptionedImage]:
-        """All pictures, in the order in which they came."""
+        """All pictures that are not deleted, in the order in which they came."""
         with self._database.read() as connection:
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM image ORDER BY position")
-            return [CaptionedImage(**row) for row in rows]
+            rows = connection.execute(f"SELECT {IMAGE_COLUMNS} FROM image WHERE deleted = 0 ORDER BY position")
+            return [to_image(row) for row in rows]
 
     def image(self, id: str) -> CaptionedImage:
         with self._database.read() as connection:
@@ -134,21 +115,22 @@ class DatasetStore:
     def image_path(self, id: str) -> Path:
         """The stored picture: PNG, JPEG or WebP, upright, RGB."""
         with self._database.read() as connection:
-            row = connection.execute("SELECT extension FROM image WHERE id = ?", (id,)).fetchone()
-        if row is None:
-            raise self._unknown(id)
-        return self.folder / "images" / f"{id}.{row['extension']}"
+            return self.folder / "images" / f"{id}.{self._facts(connection, id)['extension']}"
 
     def thumb_path(self, id: str) -> Path:
-        """A WebP of at most 256 pixels a side; made again when it is missing."""
+        """A JPEG of at most 256 pixels a side, made again when it is missing; the picture itself if that is small."""
+        thumb = self.folder / "thumbs" / f"{id}.jpg"
         path = self.image_path(id)
-        thumb = self._thumb_file(id)
-        if not thumb.exists():
-            try:
-                with Image.open(path) as picture:
-                    atomic_write(thumb, make_thumb(picture))
-            except (OSError, SyntaxError) as error:
-                raise UserError(f"The stored picture {path} cannot be read; import it again.") from error
+        if thumb.exists() and thumb.stat().st_size:
+            return thumb
+        try:
+            with Image.open(path) as picture:
+                if is_own_thumb(picture.size, path.stat().st_size):
+                    picture.load()
+                    return path
+                atomic_write(thumb, make_thumb(picture))
+        except (OSError, SyntaxError) as error:
+            raise UserError(f"The stored picture {path} cannot be read; import it again.") from error
         return thumb
 
     # ------------------------------------------------------------ captions
@@ -160,10 +142,8 @@ class DatasetStore:
         """
         with self._database.write() as connection:
             current = self._expect(connection, id, version)
-            after = (clean_caption(text), source, _state_after(source))
-            if after == (current.caption, current.source, current.state):
-                return current
-            return self._record(connection, id, "edit", source, *after)
+            after = replace(current, caption=clean_caption(text), source=source, state=state_after(source))
+            return current if after == current else self._change(connection, after, "edit", source)
 
     def set_machine_caption(self, id: str, text: str, source: CaptionSource) -> CaptionedImage:
         """Keep a captioner's draft; it becomes the caption too, unless a person has written or approved one."""
@@ -173,19 +153,11 @@ class DatasetStore:
             if (draft, source) == (current.caption, current.source):
                 return current
             connection.execute("UPDATE image SET machine_caption = ? WHERE id = ?", (draft, id))
+            after = replace(current, machine_caption=draft)
             if current.state == "not modified":
-                return self._record(connection, id, "draft", source, draft, source, "not modified")
-            history.append(
-                connection,
-                id,
-                version=current.version,
-                who=source,
-                action="aside",
-                caption=draft,
-                source=source,
-                state=current.state,
-            )
-            return self._row(connection, id)
+                return self._change(connection, replace(after, caption=draft, source=source), "draft", source)
+            history.append(connection, [replace(after, caption=draft, source=source)], "aside", source)
+            return after
 
     def approve(self, id: str, version: int, who: str = PERSON) -> CaptionedImage:
         """Mark the caption as good as it is; raises Conflict when `version` is no longer the stored one."""
@@ -195,16 +167,25 @@ class DatasetStore:
                 raise UserError(f"{current.file_name} has no caption to approve; write one first.")
             if current.state == "approved":
                 return current
-            return self._record(connection, id, "approve", who, current.caption, current.source, "approved")
+            return self._change(connection, replace(current, state="approved"), "approve", who)
 
     def undo(self, id: str, who: str = PERSON) -> CaptionedImage:
-        """Take back the last change of the caption; again and again, back to how the picture came."""
+        """Take back the last change of the picture; again and again, back to how it came."""
         with self._database.write() as connection:
             current = self._row(connection, id)
-            earlier = history.before_last_change(history.of_image(connection, id))
-            if earlier is None:
+            standing, _ = history.stacks(history.of_image(connection, id))
+            if len(standing) < 2:
                 raise UserError(f"There is nothing to undo for {current.file_name}.")
-            return self._record(connection, id, "undo", who, earlier.caption, earlier.source, earlier.state)
+            return self._change(connection, history.as_in(current, standing[-2]), "undo", who)
+
+    def redo(self, id: str, who: str = PERSON) -> CaptionedImage:
+        """Do again what the last undo of the picture took back, until something else changes it."""
+        with self._database.write() as connection:
+            current = self._row(connection, id)
+            _, undone = history.stacks(history.of_image(connection, id))
+            if not undone:
+                raise UserError(f"There is nothing to redo for {current.file_name}.")
+            return self._change(connection, history.as_in(current, undone[-1]), "redo", who)
 
     def history(self, id: str) -> list[HistoryEntry]:
         """Every change of the picture's caption, oldest first."""
@@ -212,17 +193,118 @@ class DatasetStore:
             self._row(connection, id)
             return history.of_image(connection, id)
 
+    # ------------------------------------------------------------ filters
+
+    def count(self, wanted: Query) -> int:
+        return len(self._find(wanted))
+
+    def ids(self, wanted: Query) -> list[str]:
+        """The ids of all the pictures, in order."""
+        positions = self._find(wanted)
+        with self._database.read() as connection:
+            return query.ids(connection, positions)
+
+    def page(self, wanted: Query, offset: int, limit: int) -> list[CaptionedImage]:
+        """`limit` of the pictures from number `offset` (0 is the first)."""
+        positions = self._find(wanted)[offset : offset + limit]
+        with self._database.read() as connection:
+            return query.images(connection, positions)
+
+    def around(self, wanted: Query, id: str) -> Around:
+        """Where the picture stands in `wanted`, and which ones to go to from there, also when it matches no more."""
+        positions = self._find(wanted)
+        with self._database.read() as connection:
+            here = int(self._facts(connection, id)["position"])
+        try:
+            index = positions.index(here)
+            inside = True
+        except ValueError:
+            with self._database.read() as connection:
+                everything = query.find(connection, wanted, self._token_limit(wanted), including=here)
+            index, inside = everything.index(here), False
+        after = positions[index + inside :]
+        unreviewed: set[int] = set()
+        if wanted.state in (None, "not modified"):
+            unreviewed = set(self._find(replace(wanted, state="not modified"))) - {here}
+        next_unreviewed = next((other for other in [*after, *positions[:index]] if other in unreviewed), 0)
+        near = [positions[index - 1] if index else 0, after[0] if after else 0, next_unreviewed]
+        with self._database.read() as connection:
+            previous, following, waiting = (query.ids(connection, [one])[0] if one else "" for one in near)
+        return Around(
+            index=index if inside else None,
+            total=len(positions),
+            previous=previous,
+            next=following,
+            unreviewed=waiting,
+        )
+
+    def captions(self, wanted: Query = Query()) -> Iterator[CaptionedImage]:  # noqa: B008
+        """The pictures in order, read a part at a time, so that 100,000 need little memory."""
+        positions = self._find(wanted)
+        for start in range(0, len(positions), query.CHUNK):
+            with self._database.read() as connection:
+                part = query.images(connection, positions[start : start + query.CHUNK])
+            yield from part
+
+    def sources(self) -> list[tuple[str, int]]:
+        """Where captions come from, with how many, most first."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT source, count(*) FROM image WHERE deleted = 0 AND source <> '' GROUP BY source ORDER BY 2 DESC"
+            )
+            return [(row[0], row[1]) for row in rows]
+
+    # ------------------------------------------------------------ bulk edits
+
+    def preview(self, target: Query | Sequence[str], change: Change) -> BulkPreview:
+        """What `change` would do to exactly these pictures."""
+        with self._database.read() as connection:
+            stamp = history.last_number(connection)
+        return bulk.preview(self._database, self._ids_of(target), change, stamp)
+
+    def bulk(
+        self, target: Query | Sequence[str], change: Change, who: CaptionSource = PERSON, stamp: int | None = None
+    ) -> BulkResult:
+        """Change exactly these pictures, whole or not at all, as one undo step.
+
+        With the `stamp` of a preview, a picture that changed after it is left alone and reported.
+        """
+        if stamp is None:
+            with self._database.read() as connection:
+                stamp = history.last_number(connection)
+        return bulk.apply(self._database, self._ids_of(target), change, who, stamp)
+
+    def undo_bulk(self, who: CaptionSource = PERSON) -> BulkResult:
+        """Take back the last bulk edit of `who`; a picture that was changed after it is left alone and reported."""
+        return bulk.step(self._database, "undo", who)
+
+    def redo_bulk(self, who: CaptionSource = PERSON) -> BulkResult:
+        """Do the bulk edit that was taken back last again; changed pictures are left alone and reported."""
+        return bulk.step(self._database, "redo", who)
+
+    def bulk_log(self, limit: int = 20) -> list[BulkEntry]:
+        """The newest bulk edits of everybody, newest first."""
+        return bulk.log(self._database, limit)
+
     # ------------------------------------------------------------ the whole set
 
+    def refresh(self) -> None:
+        """Count tokens and group near-duplicates now, as the first query that needs them would."""
+        derived.count_tokens(self._database, self.tokenizer())
+        derived.group_near_duplicates(self._database, self.folder)
+
     def snapshot(self) -> Snapshot:
-        """Freeze the captions as they are now in `snapshots/<hash>.json`; equal content gives the same snapshot."""
-        images = self.images()
+        """Freeze the captions as they are now in `snapshots/<hash>.json`; equal content gives the same snapshot.
+
+        Deleted pictures and those excluded from training are not in it.
+        """
+        images = [image for image in self.images() if not image.excluded]
         if not images:
             raise UserError(f"The dataset {self.name!r} has no pictures; import some first.")
-        return write_snapshot(self.folder / "snapshots", self.name, images)
+        return snapshots.write_snapshot(self.folder / "snapshots", self.name, images)
 
     def load_snapshot(self, hash: str) -> Snapshot:
-        return read_snapshot(self.folder / "snapshots", self.name, hash)
+        return snapshots.read_snapshot(self.folder / "snapshots", self.name, hash)
 
     def progress(self) -> tuple[int, int]:
         """(pictures whose caption a person wrote or approved, all pictures)."""
@@ -233,34 +315,44 @@ class DatasetStore:
         """(pictures, those with a caption, those whose caption a person wrote or approved)."""
         with self._database.read() as connection:
             row = connection.execute(
-                "SELECT count(*), coalesce(sum(caption <> ''), 0), coalesce(sum(state <> 'not modified'), 0) FROM image"
+                "SELECT count(*), coalesce(sum(empty = 0), 0), coalesce(sum(state <> 'not modified'), 0) FROM image "
+                "WHERE deleted = 0"
             ).fetchone()
         return int(row[0]), int(row[1]), int(row[2])
 
     # ------------------------------------------------------------ inside
 
-    def _thumb_file(self, id: str) -> Path:
-        return self.folder / "thumbs" / f"{id}.webp"
-
-    def _id_of_origin(self, origin: str) -> str:
+    def _find(self, wanted: Query) -> Positions:
+        limit = self._token_limit(wanted)
+        if wanted.needs_groups:
+            derived.group_near_duplicates(self._database, self.folder)
         with self._database.read() as connection:
-            row = connection.execute("SELECT id FROM image WHERE id = ?1 OR origin = ?1", (origin,)).fetchone()
-        return str(row["id"]) if row else ""
+            return _memory.find(self._database.path, connection, wanted, limit)
 
-    def _fill_caption(self, id: str, caption: str, source: CaptionSource) -> None:
-        caption = clean_caption(caption)
-        if not caption:
-            return
-        with self._database.write() as connection:
-            current = self._row(connection, id)
-            if not current.caption and current.state == "not modified":
-                self._record(connection, id, "edit", source, caption, source, _state_after(source))
+    def _token_limit(self, wanted: Query) -> int:
+        """The limit that counts for `wanted`, all captions counted; 0 when it does not ask."""
+        if not wanted.needs_tokens:
+            return 0
+        tokenizer = self.tokenizer()
+        derived.count_tokens(self._database, tokenizer)
+        return tokenizer.limit
 
-    def _row(self, connection: sqlite3.Connection, id: str) -> CaptionedImage:
-        row = connection.execute(f"SELECT {_COLUMNS} FROM image WHERE id = ?", (id,)).fetchone()
+    def _ids_of(self, target: Query | Sequence[str]) -> list[str]:
+        return self.ids(target) if isinstance(target, Query) else list(dict.fromkeys(target))
+
+    def _facts(self, connection: sqlite3.Connection, id: str) -> sqlite3.Row:
+        row: sqlite3.Row | None = connection.execute(
+            "SELECT position, extension FROM image WHERE id = ?", (id,)
+        ).fetchone()
         if row is None:
             raise self._unknown(id)
-        return CaptionedImage(**row)
+        return row
+
+    def _row(self, connection: sqlite3.Connection, id: str) -> CaptionedImage:
+        row = connection.execute(f"SELECT {IMAGE_COLUMNS} FROM image WHERE id = ?", (id,)).fetchone()
+        if row is None:
+            raise self._unknown(id)
+        return to_image(row)
 
     def _expect(self, connection: sqlite3.Connection, id: str, version: int) -> CaptionedImage:
         current = self._row(connection, id)
@@ -268,50 +360,11 @@ class DatasetStore:
             raise Conflict(current)
         return current
 
-    def _record(
-        self,
-        connection: sqlite3.Connection,
-        id: str,
-        action: Action,
-        who: str,
-        caption: str,
-        source: CaptionSource,
-        state: CaptionState,
+    def _change(
+        self, connection: sqlite3.Connection, after: CaptionedImage, action: Action, who: str
     ) -> CaptionedImage:
-        """Make it the caption, one version on, and say so in the history."""
-        connection.execute(
-            "UPDATE image SET caption = ?, source = ?, state = ?, version = version + 1 WHERE id = ?",
-            (caption, source, state, id),
-        )
-        after = self._row(connection, id)
-        history.append(
-            connection,
-            id,
-            version=after.version,
-            who=who,
-            action=action,
-            caption=caption,
-            source=source,
-            state=state,
-        )
-        return after
+        (stored,) = history.change(connection, [after], action, who)
+        return stored
 
     def _unknown(self, id: str) -> UserError:
         return UserError(f"The dataset {self.name!r} has no picture {id!r}; reload the list of pictures.")
-
-
-def clean_caption(text: str) -> str:
-    """One line: line breaks become spaces, ends are stripped, what UTF-8 cannot hold is replaced."""
-    text = text.replace("\0", "").encode("utf-8", "replace").decode()
-    return " ".join(line.strip() for line in text.splitlines() if line.strip())
-
-
-def clean_file_name(name: str) -> str:
-    """A relative path with '/' between its parts, without '..', drive or control characters."""
-    printable = "".join(letter if letter.isprintable() else "_" for letter in name.replace("\\", "/"))
-    parts = [part for part in PurePosixPath(printable.replace(":", "_")).parts if part not in ("/", "..")]
-    return "/".join(parts) or "picture"
-
-
-def _state_after(source: CaptionSource) -> CaptionState:
-    return "modified" if source.startswith("person:") else "not modified"

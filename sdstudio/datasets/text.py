@@ -1,0 +1,16 @@
+"""What a caption and a file name may hold."""
+
+from pathlib import PurePosixPath
+
+
+def clean_caption(text: str) -> str:
+    """One line: line breaks become spaces, ends are stripped, what UTF-8 cannot hold is replaced."""
+    text = text.replace("\0", "").encode("utf-8", "replace").decode()
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def clean_file_name(name: str) -> str:
+    """A relative path with '/' between its parts, without '..', drive or control characters."""
+    printable = "".join(letter if letter.isprintable() else "_" for letter in name.replace("\\", "/"))
+    parts = [part for part in PurePosixPath(printable.replace(":", "_")).parts if part not in ("/", "..")]
+    return "/".join(parts) or "picture"
