@@ -9,12 +9,12 @@ from sdstudio.schema import UserError
 
 REACH_SECONDS = 5.0
 MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
-_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*/\w(?:[\w.-]*\w)?", re.ASCII)
 
 
 def is_id(name: str) -> bool:
     """Whether `name` can be a repository of the Hub, such as 'owner/name'."""
-    return bool(_ID.fullmatch(name)) and len(name) <= 96 and ".." not in name and "--" not in name
+    return bool(_ID.fullmatch(name)) and len(name) <= 96 and not re.search(r"\.\.|--|\.git$", name)
 
 
 def check_reachable() -> None:
@@ -31,30 +31,37 @@ def check_reachable() -> None:
 @contextmanager
 def plainly(what: str) -> Iterator[None]:
     """Turn what the Hub's client raises about `what` ('the dataset ann/cats') into a UserError of one sentence."""
-    import httpx2
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-    )
-
     try:
         yield
-    except OfflineModeIsEnabled as error:
-        raise UserError("The Hub is switched off (HF_HUB_OFFLINE is set); unset it and try again.") from error
-    except GatedRepoError as error:
-        raise UserError(
-            f"Whoever owns {what} asks for consent first: agree on its page on the Hub, then give a token."
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise UserError(f"The Hub does not show {what}: check the name, and give a token if it is private.") from error
-    except HfHubHTTPError as error:
-        raise UserError(_by_status(error.response.status_code, what)) from error
-    except (httpx2.HTTPError, ConnectionError, LocalEntryNotFoundError) as error:
-        raise UserError(f"The Hub ({constants.ENDPOINT}) is not in reach; check the network and try again.") from error
+    except Exception as error:
+        said = next(filter(None, (_explain(cause, what) for cause in _causes(error))), "")
+        if isinstance(error, UserError) or not said:
+            raise
+        raise UserError(said) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and those it was raised from: an upload thread wraps what went wrong in a RuntimeError."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _explain(error: BaseException, what: str) -> str:
+    import httpx2
+    from huggingface_hub import constants, errors
+
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return "The Hub is switched off (HF_HUB_OFFLINE is set); unset it and try again."
+    if isinstance(error, errors.GatedRepoError):
+        return f"Whoever owns {what} asks for consent first: agree on its page on the Hub, then give a token."
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"The Hub does not show {what}: check the name, and give a token if it is private."
+    if isinstance(error, errors.HfHubHTTPError):
+        return _by_status(error.response.status_code, what)
+    if isinstance(error, (httpx2.HTTPError, ConnectionError, errors.LocalEntryNotFoundError)):
+        return f"The Hub ({constants.ENDPOINT}) is not in reach; check the network and try again."
+    return ""
 
 
 def _by_status(status: int, what: str) -> str:

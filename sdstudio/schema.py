@@ -213,7 +213,9 @@ class PushConfig:
         advanced=True,
     )
     replace: bool = option(
-        False, "Replace what a repository of this name holds, also when it did not come from this dataset.", advanced=True
+        False,
+        "Replace what a repository of this name holds, also when it did not come from this dataset.",
+        advanced=True,
     )
 
 

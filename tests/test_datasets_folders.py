@@ -301,7 +301,7 @@ def test_the_schema_is_the_one_that_datasets_writes(ws, full, tmp_path):
 
 
 def test_parquet_is_split_into_shards_and_row_groups(full, tmp_path):
-    rows = exported(full)
+    rows = exported(full, full.images())
     shards = plan_shards(rows, most=rows[0].size + rows[1].size)
     assert len(shards) > 1
     assert [row for shard in shards.values() for row in shard] == list(rows)

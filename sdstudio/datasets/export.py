@@ -39,7 +39,7 @@ def export_dataset(
     if format not in FORMATS:
         raise UserError(f"There is no export format {format!r}; choose one of {', '.join(FORMATS)}.")
     store = open_dataset(ws, name)
-    rows = exported(store)
+    rows = exported(store, store.images())
     target = Path(target).expanduser().absolute()
     zipped = target.suffix.lower() == ".zip"
     _check_free(target, zipped)
@@ -58,9 +58,8 @@ def export_dataset(
     return len(rows)
 
 
-def exported(store: DatasetStore) -> list[Exported]:
-    """The dataset's pictures under the names they have outside, sorted; a UserError when there are none."""
-    images = store.images()
+def exported(store: DatasetStore, images: Sequence[CaptionedImage]) -> list[Exported]:
+    """The pictures under the names they have outside, sorted; a UserError when there are none."""
     if not images:
         raise UserError(f"The dataset {store.name!r} has no pictures to export; import some first.")
     files = {path.stem: path for path in (store.folder / "images").iterdir()}

@@ -80,9 +80,7 @@ def _rows(split: str, rows: Any, config: ImportConfig, refused: Refused) -> Iter
     pictures = [column for column, feature in rows.features.items() if isinstance(feature, datasets.Image)]
     wanted = config.picture_column or next(iter(pictures), "")
     picture, caption = find_columns(list(rows.features), wanted, config.caption_column)
-    if picture in pictures:
-        rows = rows.cast_column(picture, datasets.Image(decode=False))
-    for number, row in enumerate(rows):
+    for number, row in enumerate(rows.decode(False)):
         try:
             name, data = picture_of(row[picture])
             text = caption_of(row.get(caption))
