@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from sdstudio.datasets import create_dataset, export_dataset, import_folder, list_datasets, open_dataset
+from sdstudio.datasets.bulk import Mark
 from sdstudio.datasets.export import FORMATS, exported
 from sdstudio.datasets.importer import import_pictures, run_import
 from sdstudio.datasets.parquet import plan_shards, write_shard
@@ -341,6 +342,12 @@ def test_csv_has_a_header_and_file_names(ws, full, tmp_path):
     assert rows[0] == ["file_name", "text"]
     assert all((tmp_path / "out" / name).is_file() for name, _ in rows[1:])
     assert sorted(text for _, text in rows[1:]) == sorted(image.caption for image in full.images())
+
+
+def test_what_is_excluded_from_training_stays_here(ws, full, tmp_path):
+    full.bulk([full.images()[0].id], Mark(what="exclude"))
+    assert export_dataset(ws, "set", tmp_path / "out", "txt") == 4
+    assert len(list((tmp_path / "out").rglob("*.txt"))) == 4
 
 
 def test_an_export_into_an_empty_folder_is_fine_and_into_a_full_one_is_refused(ws, full, tmp_path):

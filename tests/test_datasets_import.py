@@ -6,11 +6,13 @@ import json
 import os
 import struct
 import zipfile
+from itertools import islice
 
 import pytest
 from PIL import Image
 
 from sdstudio.datasets import create_dataset, list_datasets, open_dataset, stage_uploads
+from sdstudio.datasets.bulk import Mark
 from sdstudio.datasets.importer import check_import, import_pictures, run_import
 from sdstudio.datasets.uploads import discard_upload, uploads_folder
 from sdstudio.jobs.context import JobContext
@@ -358,14 +360,13 @@ def test_the_job_finds_the_kind_of_place_and_reports(ws, ctx, tmp_path):
 def test_a_job_that_breaks_midway_reports_what_is_in(ws, ctx, tmp_path, monkeypatch):
     path = zipped(tmp_path / "set.zip", {f"{colour}.png": picture(colour) for colour in COLOURS})
     store = create_dataset(ws, "set")
-    add, count = type(store).add, iter(range(100))
 
-    def full(self, *arguments, **settings):
-        if next(count) == 2:
-            raise UserError("The picture cannot be stored: No space left on device.")
-        return add(self, *arguments, **settings)
+    def full(self, pictures):
+        yield from add_many(self, islice(pictures, 2))
+        raise UserError("The picture cannot be stored: No space left on device.")
 
-    monkeypatch.setattr(type(store), "add", full)
+    add_many = type(store).add_many
+    monkeypatch.setattr(type(store), "add_many", full)
     with pytest.raises(UserError, match="No space left"):
         run_import(ImportConfig(dataset="set", folder=str(path)), ctx)
     report = read_json(ctx.folder / "report.json")
@@ -374,6 +375,17 @@ def test_a_job_that_breaks_midway_reports_what_is_in(ws, ctx, tmp_path, monkeypa
     run_import(ImportConfig(dataset="set", folder=str(path)), ctx)
     report = read_json(ctx.folder / "report.json")
     assert (report["added"], report["duplicates"], report["error"]) == (4, 2, "")
+
+
+def test_a_picture_that_was_deleted_stays_so_and_that_is_said(ws, tmp_path):
+    path = zipped(tmp_path / "set.zip", {f"{colour}.png": picture(colour) for colour in COLOURS[:2]})
+    bring(ws, path)
+    store = open_dataset(ws, "set")
+    store.bulk([store.images()[0].id], Mark(what="delete"))
+    report = bring(ws, path)
+    assert (report.added, report.duplicates) == (0, 1)
+    assert report.refused[0][1].startswith("It was deleted from this dataset")
+    assert len(store.images()) == 1
 
 
 @pytest.mark.parametrize("place", ["", "nowhere", "/no/such/place", "../up", "a/b/c", "owner/na me"])

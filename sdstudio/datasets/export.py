@@ -32,14 +32,15 @@ def export_dataset(
 
     `format` is "csv" (`metadata.csv`: file_name,text), "txt" (a text file beside each picture), "imagefolder"
     (`metadata.jsonl`, as Hugging Face datasets reads it) or "parquet" (the pictures inside, as `datasets` writes them).
-    A target that ends in `.zip` becomes a zip file of the same. A picture that was stored anew has the stored type's
-    extension, and where two would share a name (or a sidecar) one gets the beginning of its id added.
+    A target that ends in `.zip` becomes a zip file of the same. Pictures that are excluded from training stay here.
+    A picture that was stored anew has the stored type's extension, and where two would share a name (or a sidecar) one
+    gets the beginning of its id added.
     `progress` hears (files written, files in all). The same dataset gives the same bytes.
     """
     if format not in FORMATS:
         raise UserError(f"There is no export format {format!r}; choose one of {', '.join(FORMATS)}.")
     store = open_dataset(ws, name)
-    rows = exported(store, store.images())
+    rows = exported(store, outgoing(store))
     target = Path(target).expanduser().absolute()
     zipped = target.suffix.lower() == ".zip"
     _check_free(target, zipped)
@@ -56,6 +57,11 @@ def export_dataset(
     except OSError as error:
         raise UserError(f"The export to {target} failed ({error.strerror}); nothing was written there.") from error
     return len(rows)
+
+
+def outgoing(store: DatasetStore) -> list[CaptionedImage]:
+    """The pictures that leave a dataset: those that a model is trained on, without the excluded ones."""
+    return [image for image in store.images() if not image.excluded]
 
 
 def exported(store: DatasetStore, images: Sequence[CaptionedImage]) -> list[Exported]:

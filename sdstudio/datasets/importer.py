@@ -1,14 +1,18 @@
 """Bring pictures from anywhere, with the captions that come with them, into a dataset."""
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from sdstudio import registry
+from sdstudio.datasets.adding import NewPicture, Outcome
 from sdstudio.datasets.catalog import create_dataset, dataset_exists, open_dataset
 from sdstudio.datasets.intake import RefusedPicture, read_picture
-from sdstudio.datasets.sources.offer import Source
+from sdstudio.datasets.sources.offer import Candidate, Source
+from sdstudio.datasets.store import DatasetStore
 from sdstudio.datasets.uploads import discard_upload
 from sdstudio.jobs.context import JobContext
 from sdstudio.schema import ImportConfig, UserError, to_json
@@ -58,31 +62,78 @@ def import_pictures(
     `progress` hears (pictures done, pictures in all or 0). `report` is filled on the way, and returned. A UserError
     when there is nothing to import, and no dataset is made then; when something breaks midway, what is in stays in.
     """
-    report = report if report is not None else ImportReport()
     check_name(config.dataset, "dataset")
-    store = open_dataset(ws, config.dataset) if dataset_exists(ws, config.dataset) else None
+    report = report if report is not None else ImportReport()
     with find_source(config).open(config) as offer:
         report.refused, report.notes = offer.refused, offer.notes
-        for done, picture in enumerate(offer.pictures, start=1):
-            report.stopped = should_stop is not None and should_stop()
-            if report.stopped:
-                break
-            try:
-                data = picture.read()
-                if store is None:
-                    read_picture(data)
-                    store = create_dataset(ws, config.dataset)
-                _, is_new = store.add(data, picture.name, picture.caption)
-                report.added += is_new
-                report.duplicates += not is_new
-            except RefusedPicture as error:
-                report.refused.append((picture.name, str(error)))
-            if progress is not None:
-                progress(done, offer.total)
+        tally = _Tally(report, offer.total, progress)
+        names: deque[str] = deque()
+        pictures = _read(offer.pictures, names, tally, should_stop)
+        if dataset_exists(ws, config.dataset):
+            store: DatasetStore | None = open_dataset(ws, config.dataset)
+        else:
+            store, pictures = _create(ws, config.dataset, pictures, names, tally)
+        if store is not None:
+            for outcome in store.add_many(pictures):
+                tally.note(names.popleft(), outcome)
         report.refused.sort()
         if not (report.added or report.duplicates or report.stopped):
             raise UserError(_nothing_usable(offer.where, report.refused))
     return report
+
+
+@dataclass
+class _Tally:
+    """Counts into the report what became of each picture, and tells how far it is."""
+
+    report: ImportReport
+    total: int
+    progress: Callable[[int, int], None] | None
+    done: int = 0
+
+    def note(self, name: str, outcome: Outcome) -> None:
+        if isinstance(outcome, RefusedPicture):
+            self.report.refused.append((name, str(outcome)))
+        elif outcome.deleted:
+            self.report.refused.append((name, "It was deleted from this dataset; take that back to have it again."))
+        elif outcome.is_new:
+            self.report.added += 1
+        else:
+            self.report.duplicates += 1
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def _read(
+    candidates: Iterable[Candidate], names: deque[str], tally: _Tally, should_stop: Callable[[], bool] | None
+) -> Iterator[NewPicture]:
+    """The pictures that can be read, each with its name appended to `names`; ends early when asked to stop."""
+    for candidate in candidates:
+        if should_stop is not None and should_stop():
+            tally.report.stopped = True
+            return
+        try:
+            data = candidate.read()
+        except RefusedPicture as error:
+            tally.note(candidate.name, error)
+            continue
+        names.append(candidate.name)
+        yield NewPicture(data=data, file_name=candidate.name, caption=candidate.caption)
+
+
+def _create(
+    ws: Workspace, dataset: str, pictures: Iterator[NewPicture], names: deque[str], tally: _Tally
+) -> tuple[DatasetStore | None, Iterator[NewPicture]]:
+    """The new dataset and the pictures from the first usable one on; no dataset when none is usable."""
+    for picture in pictures:
+        try:
+            read_picture(picture.data)
+        except RefusedPicture as error:
+            tally.note(names.popleft(), error)
+        else:
+            return create_dataset(ws, dataset), chain([picture], pictures)
+    return None, pictures
 
 
 def run_import(config: ImportConfig, ctx: JobContext) -> None:
