@@ -3,30 +3,26 @@
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from sdstudio import jobs, registry
 from sdstudio.datasets import DatasetInfo, DatasetStore, create_dataset, export_dataset, list_datasets, open_dataset
-from sdstudio.schema import CaptionConfig, CaptionedImage, ImportConfig, UserError, from_json
-from sdstudio.ui import captioning
-from sdstudio.ui.caption_editor import caption_editor
-from sdstudio.ui.files import thumb_url
+from sdstudio.datasets.query import Query
+from sdstudio.schema import CaptionConfig, ImportConfig, UserError
+from sdstudio.ui.annotate import filters
+from sdstudio.ui.annotate.editor import show_editor
+from sdstudio.ui.annotate.grid import show_grid
+from sdstudio.ui.annotate.progress import show_progress
 from sdstudio.ui.forms import config_form
-from sdstudio.ui.gallery import Item, gallery
 from sdstudio.ui.job_card import follow
 from sdstudio.ui.session import in_address, put_in_address, told
-from sdstudio.ui.text import ago, count, literal
+from sdstudio.ui.text import count, literal
 from sdstudio.workspace import Workspace, current_workspace
 
-FILTERS = ("All", "Not modified", "Empty")
-PAGE_SIZE = 60
-ANSWER = "caption-answer"
 EXPORTS = {
     "CSV with file names": "csv",
     "A .txt beside each picture": "txt",
@@ -49,20 +45,19 @@ def main() -> None:
     if store.description:
         st.caption(literal(store.description))
     show_job(workspace)
-    images = store.images()
-    if not images:
+    if not store.counts()[0] and not store.count(Query(deleted=True)):
         st.info(
             "This dataset is empty: bring pictures in with **Add pictures**.", icon=":material/add_photo_alternate:"
         )
         return
+    query = filters.choose_query(store)
+    if in_address("image"):
+        show_editor(store, query)
+        return
     show_progress(store)
-    shown = choose_images(images)
-    image_id = in_address("image")
-    current = next((image for image in images if image.id == image_id), None)
-    if current is None:
-        show_grid(name, shown)
-    else:
-        show_editor(store, current, shown)
+    total = filters.checked(store, query)
+    if total is not None:
+        show_grid(store, query, total)
 
 
 def show_start(workspace: Workspace) -> None:
@@ -208,109 +203,6 @@ def show_job(workspace: Workspace) -> None:
         if st.button("Close", key="close-job", icon=":material/close:", type="tertiary"):
             put_in_address("job", "")
             st.rerun()
-
-
-# ---------------------------------------------------------------- the set
-
-
-def show_progress(store: DatasetStore) -> None:
-    modified, total = store.progress()
-    st.progress(modified / total, text=f"Modified: {modified:,} / {total:,}")
-
-
-def choose_images(images: Sequence[CaptionedImage]) -> list[CaptionedImage]:
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        kept = st.segmented_control("Show", FILTERS, default="All", required=True, key="filter", bind="query-params")
-        words = st.text_input(
-            "Caption contains",
-            type="search",
-            key="contains",
-            bind="query-params",
-            live="300ms",
-            placeholder="Any words",
-        )
-    return [image for image in images if is_kept(image, kept or "All", (words or "").strip().lower())]
-
-
-def is_kept(image: CaptionedImage, kept: str, words: str) -> bool:
-    if kept == "Not modified" and image.state != "not modified":
-        return False
-    if kept == "Empty" and image.caption:
-        return False
-    return words in image.caption.lower()
-
-
-def show_grid(dataset: str, shown: Sequence[CaptionedImage]) -> None:
-    if not shown:
-        st.info(
-            "No picture matches this filter. Choose **All**, or search for other words.",
-            icon=":material/filter_alt_off:",
-        )
-        return
-    pages = -(-len(shown) // PAGE_SIZE)
-    page = st.pagination(pages, key="page", bind="query-params") if pages > 1 else 1
-    items = [
-        Item(
-            id=image.id,
-            src=thumb_url(dataset, image.id),
-            text=image.caption,
-            note=image.state,
-            done=image.state != "not modified",
-        )
-        for image in shown[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
-    ]
-    st.caption(f"{count(len(shown), 'picture')}. Choose one to read and edit its caption.")
-    gallery(items, key="grid", on_open=lambda image_id: put_in_address("image", image_id))
-
-
-# ---------------------------------------------------------------- one picture
-
-
-def show_editor(store: DatasetStore, image: CaptionedImage, shown: Sequence[CaptionedImage]) -> None:
-    order = [item.id for item in shown]
-    place = order.index(image.id) if image.id in order else None
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button("All pictures", key="back", icon=":material/grid_view:"):
-            put_in_address("image", "")
-            st.rerun()
-        where = "Not in this filter any more" if place is None else f"Picture {place + 1:,} of {len(order):,}"
-        st.caption(f"{where} · {literal(image.file_name)} · {image.width} × {image.height} px")
-    answer = last_answer(store.name)
-    if answer and answer.unsaved and answer.id != image.id:
-        show_unsaved(answer)
-
-    def received(payload: dict[str, Any]) -> None:
-        message = from_json(captioning.Message, payload)
-        dataset = open_dataset(current_workspace(), message.dataset)
-        outcome = captioning.act(dataset, order, message)
-        st.session_state[ANSWER] = {"dataset": dataset.name, **asdict(outcome)}
-        if outcome.shows != message.id:
-            put_in_address("image", outcome.shows)
-
-    upcoming = order[place + 1] if place is not None and place + 1 < len(order) else ""
-    caption_editor(store.name, image, upcoming, answer, received)
-    show_history(store, image)
-
-
-def last_answer(dataset: str) -> captioning.Answer | None:
-    answer = dict(st.session_state.get(ANSWER, {}))
-    return captioning.Answer(**answer) if answer.pop("dataset", None) == dataset else None
-
-
-def show_unsaved(answer: captioning.Answer) -> None:
-    with st.container(border=True):
-        st.warning(f"Your last change was not saved. {literal(answer.note)} This is what you wrote:")
-        st.code(answer.unsaved, language=None, wrap_lines=True)
-        if st.button("Go back to that picture", key="back-to-unsaved"):
-            put_in_address("image", answer.id)
-            st.rerun()
-
-
-def show_history(store: DatasetStore, image: CaptionedImage) -> None:
-    with st.expander("History of this caption", icon=":material/history:"):
-        for entry in reversed(store.history(image.id)):
-            st.caption(f"{literal(entry.action)} by {literal(entry.who)}, {ago(entry.time)}")
-            st.text(entry.caption or "(no caption)")
 
 
 main()

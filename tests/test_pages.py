@@ -17,10 +17,11 @@ from streamlit.testing.v1 import AppTest
 
 from sdstudio import jobs
 from sdstudio.datasets import DatasetStore, create_dataset
+from sdstudio.datasets.query import Query
 from sdstudio.jobs.folder import read_state, write_state
 from sdstudio.schema import GenerateConfig, TrainConfig, UserError, from_json
 from sdstudio.ui import captioning, files
-from sdstudio.ui.captioning import Message
+from sdstudio.ui.captioning import Answer, Edit, Message
 from sdstudio.ui.text import ago, count, duration, literal
 from sdstudio.workspace import Workspace, read_json
 
@@ -50,8 +51,8 @@ def store(workspace: Workspace) -> DatasetStore:
     return dataset
 
 
-def picture(shade: int) -> bytes:
-    image = Image.new("RGB", (64, 64), (40 * shade, 90, 160))
+def picture(shade: int, side: int = 64) -> bytes:
+    image = Image.new("RGB", (side, side), (40 * shade, 90, 160))
     ImageDraw.Draw(image).ellipse((8 + shade, 8, 50, 50), fill=(250, 210, 60))
     memory = io.BytesIO()
     image.save(memory, "PNG")
@@ -104,19 +105,55 @@ def test_home_says_what_is_done_and_what_is_next(workspace: Workspace, store: Da
 
 def test_captions_are_never_markdown(workspace: Workspace, store: DatasetStore) -> None:
     first = store.images()[0]
-    grid, editor = open_page("annotate"), open_page("annotate", image=first.id)
-    assert "Picture 1 of 4" in words(editor)
-    for app in (grid, editor):
+    for app in (open_page("annotate"), open_page("annotate", image=first.id)):
         assert not [
             item.value for item in app.get("markdown") + app.get("caption") if "elsewhere.example" in item.value
         ]
 
 
-def test_the_filter_keeps_what_it_says(workspace: Workspace, store: DatasetStore) -> None:
-    assert "4 pictures. Choose one" in words(open_page("annotate"))
-    assert "1 picture. Choose one" in words(open_page("annotate", filter="Empty"))
-    assert "2 pictures. Choose one" in words(open_page("annotate", contains="A CAT"))
-    assert "No picture matches" in words(open_page("annotate", contains="zebra"))
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({}, "**4 pictures**"),
+        ({"only": "Empty"}, "**1 picture**"),
+        ({"contains": "A CAT"}, "**2 pictures**"),
+        ({"contains": "(mat|hat)$", "regex": "true"}, "**2 pictures**"),
+        ({"without": "mat"}, "**3 pictures**"),
+        ({"state": "Approved"}, "No picture matches"),
+        ({"contains": "zebra"}, "No picture matches"),
+        ({"contains": "(cat", "regex": "true"}, "not a valid pattern"),
+    ],
+)
+def test_the_filter_keeps_what_it_says(
+    workspace: Workspace, store: DatasetStore, query: dict[str, str], said: str
+) -> None:
+    assert said in words(open_page("annotate", **query))
+
+
+def test_a_bulk_change_is_shown_done_and_taken_back(workspace: Workspace, store: DatasetStore) -> None:
+    def form(chosen: list[str]) -> None:
+        from sdstudio.datasets import open_dataset
+        from sdstudio.datasets.query import Query
+        from sdstudio.ui.annotate import bulk
+        from sdstudio.workspace import current_workspace
+
+        bulk.show_form(open_dataset(current_workspace(), "cats"), Query(contains="a cat"), 2, chosen)
+
+    def replace_cat(chosen: list[str]) -> AppTest:
+        app = AppTest.from_function(form, kwargs={"chosen": chosen}, default_timeout=60).run()
+        app.text_input(key="bulk-find").set_value("cat")
+        app.text_input(key="bulk-replace").set_value("dog")
+        return app.run()
+
+    app = replace_cat([])
+    assert "**2 pictures** will change" in words(app)
+    app.button(key="bulk-do").click().run()
+    assert not app.exception
+    assert captions(store) == [HOSTILE, "a dog on a mat", "a dog in a hat", ""]
+    open_page("annotate").button(key="bulk-Undo").click().run()
+    assert captions(store) == [HOSTILE, "a cat on a mat", "a cat in a hat", ""]
+    replace_cat(ids(store)[1:2]).button(key="bulk-do").click().run()
+    assert captions(store) == [HOSTILE, "a dog on a mat", "a cat in a hat", ""]
 
 
 def test_the_progress_counts_what_a_person_changed(workspace: Workspace, store: DatasetStore) -> None:
@@ -227,74 +264,114 @@ def test_no_page_loads_torch(workspace: Workspace, store: DatasetStore, page: st
 # ---------------------------------------------------------------- the caption editor's messages
 
 
-def message(
-    store: DatasetStore, place: int, action: captioning.Action, caption: str | None = None, **over: int
-) -> Message:
+def edit(store: DatasetStore, place: int, caption: str | None = None, approve: bool = False, version: int = -1) -> Edit:
     image = store.images()[place]
-    text = image.caption if caption is None else caption
-    version = over.get("version", image.version)
-    return Message(action, store.name, image.id, 1, version, text, changed=caption is not None)
+    words = image.caption if caption is None else caption
+    return Edit(image.id, image.version if version < 0 else version, words, approve)
+
+
+def tell(store: DatasetStore, shows: int, *edits: Edit, ask: captioning.Ask = "", place: int = 0) -> Answer:
+    """Send one message about the picture that is shown; answered with what became of it."""
+    image = store.images()[shows]
+    message = Message(store.name, 1, image.id, list(edits), ask, image.id, image.version, place)
+    return captioning.act(store, Query(), message)
 
 
 def ids(store: DatasetStore) -> list[str]:
     return [image.id for image in store.images()]
 
 
-def test_a_caption_lands_on_the_picture_it_was_written_for(store: DatasetStore) -> None:
-    order = ids(store)
-    answer = captioning.act(store, order, message(store, 1, "save_next", "  a cat\non a chair "))
-    assert (answer.shows, answer.note, answer.conflict) == (order[2], "Saved", False)
-    assert [image.caption for image in store.images()] == [HOSTILE, "a cat on a chair", "a cat in a hat", ""]
-    assert store.image(order[1]).state == "modified" and store.image(order[1]).version == answer.version
+def captions(store: DatasetStore) -> list[str]:
+    return [image.caption for image in store.images()]
 
 
-def test_the_id_counts_not_the_place(store: DatasetStore) -> None:
-    order = ids(store)
-    captioning.act(store, order[2:], message(store, 0, "save", "the first"))
-    assert [image.caption for image in store.images()] == ["the first", "a cat on a mat", "a cat in a hat", ""]
+def test_captions_land_on_the_pictures_they_were_written_for(store: DatasetStore) -> None:
+    answer = tell(store, 3, edit(store, 1, "  a cat\non a chair "), edit(store, 0, "the first"))
+    assert captions(store) == ["the first", "a cat on a chair", "a cat in a hat", ""]
+    assert answer.shows == ids(store)[3]
+    assert [outcome.version for outcome in answer.outcomes] == [image.version for image in store.images()[1::-1]]
+    assert store.images()[1].state == "modified"
+
+
+def test_a_message_that_comes_twice_writes_once(store: DatasetStore) -> None:
+    again = edit(store, 1, "written once")
+    first, second = tell(store, 1, again), tell(store, 1, again)
+    assert first.outcomes == second.outcomes
+    assert [entry.action for entry in store.history(again.id)] == ["add", "edit"]
 
 
 def test_a_message_without_a_change_writes_nothing(store: DatasetStore) -> None:
     before = store.images()
-    for action in ("save", "save_next", "previous", "next", "next_unreviewed"):
-        captioning.act(store, ids(store), message(store, 1, action))
+    for ask in ("", "next", "previous", "unreviewed", "jump"):
+        tell(store, 1, edit(store, 1), ask=ask, place=2)
     assert store.images() == before
 
 
 def test_the_second_of_two_tabs_is_told_and_overwrites_nothing(store: DatasetStore) -> None:
-    stale = message(store, 1, "save_next", "from the second tab")
-    captioning.act(store, ids(store), message(store, 1, "save", "from the first tab"))
-    answer = captioning.act(store, ids(store), stale)
-    assert answer.conflict and answer.shows == stale.id and answer.unsaved == "from the second tab"
+    stale = edit(store, 1, "from the second tab")
+    tell(store, 1, edit(store, 1, "from the first tab"))
+    [outcome] = tell(store, 1, stale).outcomes
+    assert outcome.conflict and outcome.theirs == "from the first tab"
     assert store.images()[1].caption == "from the first tab"
-    kept = captioning.act(store, ids(store), message(store, 1, "save", "mine after all", version=answer.version))
+    [kept] = tell(store, 1, edit(store, 1, "mine after all", version=outcome.version)).outcomes
     assert not kept.conflict and store.images()[1].caption == "mine after all"
 
 
-def test_moving_saves_and_keeps_the_order_of_the_filter(store: DatasetStore) -> None:
+def test_asking_for_another_picture(store: DatasetStore) -> None:
     order = ids(store)
-    assert captioning.act(store, order, message(store, 2, "previous", "new words")).shows == order[1]
-    assert store.images()[2].caption == "new words"
-    last = captioning.act(store, order, message(store, 3, "save_next", "the last"))
-    assert last.shows == order[3] and "last one" in last.note
-    assert captioning.act(store, order, message(store, 1, "next_unreviewed")).shows == order[0]
-    assert captioning.act(store, [], message(store, 1, "next")).shows == order[1]
+    assert tell(store, 1, ask="next").shows == order[2]
+    assert tell(store, 1, ask="previous").shows == order[0]
+    last = tell(store, 3, ask="next")
+    assert last.shows == order[3] and last.note
+    assert [tell(store, 1, ask="jump", place=place).shows for place in (-5, 3, 99)] == [order[0], order[2], order[3]]
+    tell(store, 1, edit(store, 2, "mine"), edit(store, 3, "mine too"))
+    assert tell(store, 1, ask="unreviewed").shows == order[0]
 
 
-def test_approve_and_undo(store: DatasetStore) -> None:
-    order = ids(store)
-    captioning.act(store, order, message(store, 1, "approve_next", "better"))
+def test_approve_undo_and_redo(store: DatasetStore) -> None:
+    tell(store, 1, edit(store, 1, "better", approve=True))
     assert (store.images()[1].caption, store.images()[1].state) == ("better", "approved")
-    captioning.act(store, order, message(store, 1, "undo"))
-    captioning.act(store, order, message(store, 1, "undo"))
+    assert tell(store, 1, ask="undo").note and tell(store, 1, ask="undo").note
     assert (store.images()[1].caption, store.images()[1].state) == ("a cat on a mat", "not modified")
-    nothing = captioning.act(store, order, message(store, 3, "approve_next"))
-    assert nothing.error and nothing.shows == order[3] and store.images()[3].state == "not modified"
+    assert "nothing to undo" in tell(store, 1, ask="undo").error
+    tell(store, 1, ask="redo")
+    assert (store.images()[1].caption, store.images()[1].state) == ("better", "modified")
+    [nothing] = tell(store, 3, edit(store, 3, approve=True)).outcomes
+    assert nothing.error and store.images()[3].state == "not modified"
+
+
+def test_an_undo_of_what_somebody_else_wrote_is_refused(store: DatasetStore) -> None:
+    image = store.images()[1]
+    store.set_caption(image.id, "from elsewhere", "person:other", image.version)
+    message = Message(store.name, 1, image.id, ask="undo", id=image.id, version=image.version)
+    assert "changed elsewhere" in captioning.act(store, Query(), message).error
+    assert store.images()[1].caption == "from elsewhere"
+
+
+def test_delete_shows_the_next_and_can_be_taken_back(store: DatasetStore) -> None:
+    order = ids(store)
+    answer = tell(store, 1, ask="delete")
+    assert (answer.shows, answer.deleted, ids(store)) == (order[2], order[1], [order[0], *order[2:]])
+    back = captioning.act(store, Query(), Message(store.name, 2, order[2], ask="restore", id=answer.deleted))
+    assert back.shows == order[1] and ids(store) == order
+    tell(store, 0, ask="exclude")
+    assert store.images()[0].excluded and store.images()[0].caption == HOSTILE
+
+
+def test_the_window_holds_a_picture_that_left_the_filter_at_its_place(store: DatasetStore) -> None:
+    order = ids(store)
+    tell(store, 1, edit(store, 1, "mine"))
+    window = captioning.window(store, Query(state="not modified"), order[1])
+    assert [image.id for image in window.images] == order
+    assert (window.index, window.total) == (None, 3)
+    inside = captioning.window(store, Query(state="not modified"), order[2])
+    assert [image.id for image in inside.images] == [order[0], *order[2:]]
+    assert (inside.index, inside.total) == (1, 3)
 
 
 def test_a_message_of_another_shape_is_refused() -> None:
-    with pytest.raises(UserError, match="action"):
-        from_json(Message, {"action": "delete", "dataset": "cats", "id": "x", "number": 1, "version": 0, "caption": ""})
+    with pytest.raises(UserError, match="ask"):
+        from_json(Message, {"dataset": "cats", "number": 1, "shows": "x", "ask": "format the disk"})
 
 
 # ---------------------------------------------------------------- the door for pictures
@@ -308,11 +385,23 @@ def client(workspace: Workspace) -> Iterator[TestClient]:
 
 def test_pictures_and_thumbnails_are_served_by_sha256(store: DatasetStore, client: TestClient) -> None:
     image = store.images()[0]
-    whole, thumb = client.get(files.picture_url("cats", image.id)), client.get(files.thumb_url("cats", image.id))
+    store.add(picture(3, 600), "large.png")
+    large = store.images()[-1]
+    whole, thumb = client.get(files.picture_url("cats", image.id)), client.get(files.thumb_url("cats", large.id))
     assert whole.status_code == 200 and whole.headers["content-type"] == "image/png"
     assert whole.content == store.image_path(image.id).read_bytes()
-    assert thumb.status_code == 200 and thumb.headers["content-type"] == "image/webp"
+    assert thumb.status_code == 200 and thumb.headers["content-type"] == "image/jpeg"
     assert "immutable" in thumb.headers["cache-control"]
+
+
+def test_tokens_are_counted_while_a_caption_is_written(store: DatasetStore, client: TestClient) -> None:
+    url = files.tokens_url("cats")
+    few, many = client.post(url, content="a cat").json(), client.post(url, content="a cat " * 100).json()
+    assert (few["count"], few["cut"]) == (4, "") and few["limit"] == many["limit"] == store.tokenizer().limit
+    assert many["count"] == 202 and many["cut"].endswith("a cat ")
+    assert client.post(files.tokens_url("dogs"), content="a dog").status_code == 404
+    assert client.post(url, content="x" * 200_000).status_code == 413
+    assert client.post(url, content="a cat", headers={"host": "evil.example"}).status_code == 403
 
 
 def test_only_pictures_of_jobs_are_served(workspace: Workspace, store: DatasetStore, client: TestClient) -> None:

@@ -1,37 +1,38 @@
 """The caption box with its picture: one inline component whose own script handles the keys and names what it edits."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from sdstudio.schema import CaptionedImage
-from sdstudio.ui.captioning import Answer, describe
-from sdstudio.ui.files import picture_url
+from sdstudio.ui.captioning import Window
+from sdstudio.ui.files import picture_url, tokens_url
 
-TINY = 192
 _HERE = Path(__file__).parent / "components"
+_SCRIPTS = ("caption_words.js", "caption_view.js", "caption_editor.js")
 _component = st.components.v2.component(
     "sdstudio_caption_editor",
     html=(_HERE / "caption_editor.html").read_text(encoding="utf-8"),
     css=(_HERE / "caption_editor.css").read_text(encoding="utf-8"),
-    js=(_HERE / "caption_editor.js").read_text(encoding="utf-8"),
+    js="\n".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS),
 )
 
 
 def caption_editor(
     dataset: str,
-    image: CaptionedImage,
-    upcoming: str,
-    answer: Answer | None,
+    shows: str,
+    window: Window,
+    answer: dict[str, Any] | None,
     on_message: Callable[[dict[str, Any]], None],
+    identifier: str = "",
+    template: str = "",
     key: str = "caption-editor",
 ) -> None:
-    """Show `image` with its caption; `on_message` gets every message of the editor before the page's next run.
+    """Show picture `shows` of `window`; `on_message` gets every message of the editor before the page's next run.
 
-    `upcoming` is the id of the picture that the browser may load ahead; `answer` is what became of the last message.
+    `answer` is what became of the last message, an `Answer` as plain values.
     """
 
     def received() -> None:
@@ -41,14 +42,28 @@ def caption_editor(
 
     data = {
         "dataset": dataset,
+        "shows": shows,
+        "records": [_record(dataset, image) for image in window.images],
+        "index": window.index,
+        "total": window.total,
+        "identifier": identifier,
+        "template": template,
+        "tokens": tokens_url(dataset),
+        "answer": answer,
+    }
+    _component(key=key, data=data, on_action_change=received, on_mounted_change=lambda: None)
+
+
+def _record(dataset: str, image: CaptionedImage) -> dict[str, Any]:
+    return {
         "id": image.id,
         "version": image.version,
         "caption": image.caption,
         "draft": image.machine_caption,
-        "note": describe(image),
+        "state": image.state,
+        "excluded": image.excluded,
+        "name": image.file_name,
+        "width": image.width,
+        "height": image.height,
         "picture": picture_url(dataset, image.id),
-        "tiny": max(image.width, image.height) <= TINY,
-        "upcoming": picture_url(dataset, upcoming) if upcoming else "",
-        "answer": asdict(answer) if answer else None,
     }
-    _component(key=key, data=data, on_action_change=received, on_mounted_change=lambda: None)

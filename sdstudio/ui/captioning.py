@@ -1,98 +1,151 @@
-"""What a message from the caption editor does to the dataset: one write at most, by the id and version it carries."""
+"""What a message from the caption editor does to the dataset: every write goes by the id and version it carries."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from sdstudio.datasets import PERSON, Conflict, DatasetStore
-from sdstudio.datasets.store import clean_caption
+from sdstudio.datasets.bulk import Mark
+from sdstudio.datasets.query import Query
+from sdstudio.datasets.text import clean_caption
 from sdstudio.schema import STRICT, CaptionedImage, UserError
 
-Action = Literal["save", "save_next", "approve_next", "undo", "previous", "next", "next_unreviewed"]
+AHEAD, BEHIND = 50, 10
+"""Pictures after and before the shown one that the editor gets, so that it never waits while a person types."""
+
+Ask = Literal[
+    "", "next", "previous", "unreviewed", "jump", "undo", "redo", "exclude", "include", "delete", "restore"
+]  # fmt: skip
+MARKS = ("exclude", "include", "delete", "restore")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A caption to save. `version` is that of the caption the person saw."""
+
+    __pydantic_config__ = STRICT
+    id: str
+    version: int
+    caption: str
+    approve: bool
 
 
 @dataclass(frozen=True)
 class Message:
-    """What the editor sends. `version` is that of the caption the person saw, `changed` whether they touched it."""
+    """What the editor sends: what to save, the picture it shows now, and what it asks for about picture `id`."""
 
     __pydantic_config__ = STRICT
-    action: Action
     dataset: str
-    id: str
     number: int
+    shows: str
+    edits: list[Edit] = field(default_factory=list)
+    ask: Ask = ""
+    id: str = ""
+    version: int = 0
+    place: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one edit. With `error` nothing was written; `conflict`: because somebody else changed it first,
+    to `theirs`, which is `version`."""
+
+    id: str
     version: int
-    caption: str
-    changed: bool
+    state: str
+    conflict: bool = False
+    theirs: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one message; goes back to the editor.
-
-    `shows` is the picture to show now; `conflict` is true when somebody else changed the caption first: nothing was
-    written then, and `unsaved` still holds the person's text.
-    """
+    """What became of message `number`; goes back to the editor with the picture to show now."""
 
     number: int
-    id: str
     shows: str
-    version: int
+    outcomes: list[Outcome]
     note: str = ""
-    conflict: bool = False
     error: str = ""
-    unsaved: str = ""
+    deleted: str = ""
 
 
-def act(store: DatasetStore, order: Sequence[str], message: Message) -> Answer:
-    """Carry out one message of the editor.
+@dataclass(frozen=True)
+class Window:
+    """The pictures around the shown one, in the order of the filter; `index` is None when it matches no more."""
 
-    `order` is the ids in the order the person sees them, taken before the write. A message that changes nothing
-    writes nothing; one that would overwrite another person's change is answered with `conflict`.
-    """
-    caption = clean_caption(message.caption)
+    images: Sequence[CaptionedImage]
+    index: int | None
+    total: int
+
+
+def act(store: DatasetStore, query: Query, message: Message) -> Answer:
+    """Carry out one message of the editor. The same message twice does what it does once, but for undo and redo."""
+    here = store.around(query, message.shows)
+    outcomes = [save(store, edit) for edit in message.edits]
+    number = message.number
+    if not message.ask:
+        return Answer(number, message.shows, outcomes)
+    if message.ask in ("next", "previous", "unreviewed", "jump"):
+        shows = {"next": here.next, "previous": here.previous, "unreviewed": here.unreviewed}.get(message.ask, "")
+        if message.ask == "jump":
+            place = min(max(message.place, 1), here.total) - 1
+            shows = next((image.id for image in store.page(query, place, 1)), "") if place >= 0 else ""
+        nothing = "Every picture of this filter is reviewed" if message.ask == "unreviewed" else "There is no further"
+        return Answer(number, shows or message.shows, outcomes, note="" if shows else nothing)
     try:
-        image = store.image(message.id)
-        saved = message.changed and message.action != "undo" and caption != image.caption
-        if saved:
-            image = store.set_caption(image.id, caption, PERSON, message.version)
-        if message.action == "approve_next":
-            image = store.approve(image.id, image.version)
-        if message.action == "undo":
-            image = store.undo(image.id)
-    except Conflict as conflict:
-        note = "Not saved: somebody else changed it."
-        version = conflict.current.version
-        return Answer(message.number, message.id, message.id, version, note, conflict=True, unsaved=message.caption)
+        note = _change(store, message)
     except UserError as error:
-        note = str(error)
-        return Answer(
-            message.number, message.id, message.id, message.version, note, error=note, unsaved=message.caption
-        )
-    shows = _shown_after(store, order, image.id, message.action)
-    note = "Saved" if saved else "Taken back" if message.action == "undo" else describe(image)
-    if shows == image.id and message.action in ("save_next", "approve_next", "next", "next_unreviewed"):
-        note = "Saved; this was the last one" if saved else "This was the last one"
-    return Answer(message.number, image.id, shows, image.version, note)
+        return Answer(number, message.shows, outcomes, error=str(error))
+    if message.ask == "delete":
+        return Answer(number, here.next or here.previous or message.shows, outcomes, note=note, deleted=message.id)
+    return Answer(number, message.id, outcomes, note=note)
 
 
-def describe(image: CaptionedImage) -> str:
-    """The state of a picture as a sentence of its own."""
-    sentences = {
-        "not modified": "This picture has not been modified",
-        "modified": "Modified by a person",
-        "approved": "Approved",
+def save(store: DatasetStore, edit: Edit) -> Outcome:
+    """Write one caption, unless somebody else changed it first; one that is so already is not written again."""
+    caption = clean_caption(edit.caption)
+    try:
+        image = store.image(edit.id)
+        if caption != image.caption:
+            image = store.set_caption(edit.id, caption, PERSON, edit.version)
+        if edit.approve:
+            image = store.approve(edit.id, image.version)
+    except Conflict as conflict:
+        current = conflict.current
+        return Outcome(edit.id, current.version, current.state, True, current.caption, str(conflict))
+    except UserError as error:
+        return Outcome(edit.id, edit.version, "", error=str(error))
+    return Outcome(edit.id, image.version, image.state)
+
+
+def window(store: DatasetStore, query: Query, image_id: str) -> Window:
+    """What the editor shows and may show next, the shown picture among it."""
+    around = store.around(query, image_id)
+    if around.index is not None:
+        first = max(0, around.index - BEHIND)
+        images = store.page(query, first, around.index - first + 1 + AHEAD)
+    else:
+        following = store.around(query, around.next).index if around.next else around.total
+        following = around.total if following is None else following
+        first = max(0, following - BEHIND)
+        near = store.page(query, first, following - first + AHEAD)
+        images = [*near[: following - first], store.image(image_id), *near[following - first :]]
+    return Window(images, around.index, around.total)
+
+
+def _change(store: DatasetStore, message: Message) -> str:
+    if message.ask in ("undo", "redo"):
+        if store.image(message.id).version != message.version:
+            raise UserError("The caption was changed elsewhere meanwhile; look at it first.")
+        (store.undo if message.ask == "undo" else store.redo)(message.id)
+        return "Taken back" if message.ask == "undo" else "Done again"
+    store.bulk([message.id], Mark(what=message.ask))  # type: ignore[arg-type]
+    name = store.image(message.id).file_name
+    notes = {
+        "exclude": "Kept out of training",
+        "include": "Used for training again",
+        "delete": f"{name} is deleted",
+        "restore": "It is back",
     }
-    return sentences[image.state]
-
-
-def _shown_after(store: DatasetStore, order: Sequence[str], image_id: str, action: Action) -> str:
-    place = order.index(image_id) if image_id in order else -1
-    after, before = list(order[place + 1 :]), list(order[:place]) if place > 0 else []
-    if action in ("save_next", "approve_next", "next"):
-        return after[0] if after else image_id
-    if action == "previous":
-        return before[-1] if before else image_id
-    if action == "next_unreviewed":
-        unreviewed = {image.id for image in store.images() if image.state == "not modified"}
-        return next((other for other in after + before if other in unreviewed), image_id)
-    return image_id
+    return notes[message.ask]

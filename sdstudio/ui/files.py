@@ -1,15 +1,18 @@
 """The only door through which the browser gets pictures: thumbnails, dataset pictures and PNGs that jobs made.
 
 A picture is named by dataset and sha256, or by job and file; no path from the browser is used before `safe_join`.
+Beside them, the count of a caption's tokens while it is written.
 """
 
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from streamlit import config
 from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
@@ -21,6 +24,7 @@ from sdstudio.workspace import Workspace, current_workspace, safe_join
 PREFIX = "/files"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+_LONGEST_CAPTION = 100_000
 _FOREVER = "private, max-age=31536000, immutable"
 
 
@@ -34,6 +38,11 @@ def picture_url(dataset: str, image_id: str) -> str:
     return _url("pictures", dataset, image_id)
 
 
+def tokens_url(dataset: str) -> str:
+    """Address that answers a caption's text with its `TokenCount`."""
+    return _url("tokens", dataset)
+
+
 def job_png_url(workspace: Workspace, file: Path) -> str:
     """Address of a PNG inside the folder of a run, a batch of pictures or an evaluation."""
     area, job, *rest = file.resolve().relative_to(workspace.root.resolve()).parts
@@ -45,6 +54,7 @@ def routes() -> list[Route]:
     return [
         Route(f"{PREFIX}/thumbs/{{dataset}}/{{image_id}}", _guarded(_thumb)),
         Route(f"{PREFIX}/pictures/{{dataset}}/{{image_id}}", _guarded(_picture)),
+        Route(f"{PREFIX}/tokens/{{dataset}}", _count_tokens, methods=["POST"]),
         Route(f"{PREFIX}/{{area}}/{{job}}/{{file:path}}", _guarded(_job_png)),
     ]
 
@@ -69,6 +79,22 @@ def _guarded(find: Callable[[Workspace, dict[str, str]], Path]) -> Callable[[Req
         return FileResponse(path, media_type=media_type, headers=headers)
 
     return endpoint
+
+
+async def _count_tokens(request: Request) -> Response:
+    if not is_host_allowed(request.headers.get("host")):
+        return PlainTextResponse("This host name is not served.", status_code=403)
+    if int(request.headers.get("content-length") or _LONGEST_CAPTION + 1) > _LONGEST_CAPTION:
+        return PlainTextResponse("This is no caption.", status_code=413)
+    caption = (await request.body()).decode("utf-8", "replace")
+
+    def measure() -> dict[str, object]:
+        return asdict(open_dataset(current_workspace(), request.path_params["dataset"]).tokenizer().measure(caption))
+
+    try:
+        return JSONResponse(await run_in_threadpool(measure))
+    except UserError as error:
+        return PlainTextResponse(str(error), status_code=404)
 
 
 def _thumb(workspace: Workspace, names: dict[str, str]) -> Path:

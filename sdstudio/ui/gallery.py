@@ -33,10 +33,14 @@ def gallery(
     on_open: Callable[[str], None] | None = None,
     cell: float = 9.0,
     one_row: bool = False,
+    on_select: Callable[[list[str]], None] | None = None,
+    selected: Sequence[str] = (),
+    revision: int = 0,
 ) -> None:
     """Draw `items` in cells at least `cell` rem wide; `on_open(id)` runs before the page's next run.
 
-    With `one_row` only as many are shown as fit beside each other.
+    With `one_row` only as many are shown as fit beside each other. With `on_select(ids)` each picture can be chosen;
+    `selected` counts at first and whenever `revision` is another one, else the browser's own choice does.
     """
 
     def opened() -> None:
@@ -44,10 +48,16 @@ def gallery(
         if on_open is not None and image_id:
             on_open(image_id)
 
+    def chosen() -> None:
+        if on_select is not None:
+            on_select(list(st.session_state[key].get("selected") or []))
+
     data = {
         "items": [asdict(item) for item in items],
         "clickable": on_open is not None,
         "cell": cell,
         "one_row": one_row,
+        "selected": list(selected) if on_select is not None else None,
+        "revision": revision,
     }
-    _component(key=key, data=data, on_open_change=opened)
+    _component(key=key, data=data, on_open_change=opened, on_selected_change=chosen)

@@ -1,19 +1,50 @@
-/* Pictures in a grid. Texts are set as text, never as HTML; a click sends the picture's id. */
+/* Pictures in a grid. Texts are set as text, never as HTML; a click sends the picture's id. With `selected` each cell has
+   a box to choose it; shift chooses all from the last one. */
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data, parentElement, setTriggerValue, setStateValue }) {
   const gallery = parentElement.querySelector(".gallery")
   gallery.style.setProperty("--cell", `${data.cell}rem`)
   gallery.classList.toggle("one-row", data.one_row)
-  const drawn = JSON.stringify(data)
+  if (data.selected && gallery.revision !== data.revision) {
+    gallery.revision = data.revision
+    gallery.selected = new Set(data.selected)
+    gallery.querySelectorAll(".cell").forEach((cell) => mark(cell, gallery.selected.has(cell.dataset.id)))
+  }
+  const drawn = JSON.stringify([data.items, data.clickable])
   if (gallery.drawn === drawn) return
   gallery.drawn = drawn
-  gallery.replaceChildren(...data.items.map((item) => createCell(item, data.clickable && (() => setTriggerValue("open", item.id)))))
+  const open = data.clickable && ((id) => setTriggerValue("open", id))
+  const select = data.selected && createSelect(gallery, (ids) => setStateValue("selected", ids))
+  gallery.replaceChildren(...data.items.map((item) => createCell(item, open, select, gallery.selected)))
 }
 
-function createCell(item, open) {
+function createSelect(gallery, send) {
+  let last = ""
+  return (id, wanted, range) => {
+    const cells = [...gallery.querySelectorAll(".cell")]
+    const places = [last, id].map((one) => cells.findIndex((cell) => cell.dataset.id === one))
+    const [from, to] = range && places[0] >= 0 ? places.sort((one, other) => one - other) : [places[1], places[1]]
+    cells.slice(from, to + 1).forEach((cell) => {
+      if (wanted) gallery.selected.add(cell.dataset.id)
+      else gallery.selected.delete(cell.dataset.id)
+      mark(cell, wanted)
+    })
+    last = id
+    send([...gallery.selected])
+  }
+}
+
+function mark(cell, chosen) {
+  cell.classList.toggle("chosen", chosen)
+  const box = cell.parentElement?.querySelector?.(`input[data-id="${cell.dataset.id}"]`)
+  if (box) box.checked = chosen
+}
+
+function createCell(item, open, select, selected) {
   const cell = document.createElement(open ? "button" : "figure")
   cell.className = item.current ? "cell current" : "cell"
-  if (open) cell.addEventListener("click", open)
+  cell.dataset.id = item.id
+  if (open) cell.addEventListener("click", () => open(item.id))
   const picture = document.createElement("img")
   picture.loading = "lazy"
   picture.alt = item.text || "Picture"
@@ -23,7 +54,21 @@ function createCell(item, open) {
   if (item.text !== null) cell.append(line(item.text || "no caption", item.text ? "text" : "text empty"))
   if (item.note) cell.append(line(item.note, item.done ? "note done" : "note"))
   if (item.text) cell.title = item.text
-  return cell
+  return select ? withBox(cell, item, select, selected.has(item.id)) : cell
+}
+
+function withBox(cell, item, select, chosen) {
+  const place = document.createElement("div")
+  place.className = "place"
+  const box = document.createElement("input")
+  box.type = "checkbox"
+  box.dataset.id = item.id
+  box.setAttribute("aria-label", "Select this picture")
+  box.addEventListener("click", (event) => select(item.id, box.checked, event.shiftKey))
+  place.append(cell, box)
+  box.checked = chosen
+  cell.classList.toggle("chosen", chosen)
+  return place
 }
 
 function line(text, className) {

@@ -1,0 +1,1 @@
+"""The parts of the Annotate page, one file a job."""
