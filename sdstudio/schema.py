@@ -155,6 +155,25 @@ class CaptionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CaptionSetting:
+    """One captioner with its options, to be compared with others."""
+
+    __pydantic_config__ = STRICT
+    captioner: str = option("blip", "The captioner plug-in.")
+    options: dict[str, Any] = option({}, "The captioner's own options.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TryCaptionsConfig:
+    """What several captioners make of a few pictures, side by side; nothing is stored in the dataset."""
+
+    __pydantic_config__ = STRICT
+    dataset: str = option("", "The dataset.")
+    ids: list[str] = option([], "The pictures.")
+    settings: list[CaptionSetting] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImportConfig:
     """Bring pictures, with the captions that come with them, into a dataset."""
 

@@ -6,20 +6,48 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from PIL import Image
 
 from sdstudio import registry
-from sdstudio.captioners import blip
-from sdstudio.captioners.blip import BlipOptions, dress, generate_arguments
+from sdstudio.captioners import blip, image_text
+from sdstudio.captioners.blip import BlipOptions, generate_arguments
+from sdstudio.captioners.drafting import dress
+from sdstudio.captioners.image_text import ImageTextOptions
 from sdstudio.datasets import create_dataset
 from sdstudio.datasets.captioning import run_caption
+from sdstudio.datasets.trying import read_tries, run_try, try_captions
 from sdstudio.jobs.context import JobContext
-from sdstudio.schema import CaptionConfig, UserError, from_json, to_json
+from sdstudio.schema import CaptionConfig, CaptionSetting, TryCaptionsConfig, UserError, from_json, to_json
 from sdstudio.workspace import Workspace, read_json
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "cat", "dog", "red", "blue", "a", "photo", "of", "##s"]
+CHAT_WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "<s>",
+    "</s>",
+    "<image>",
+    "USER:",
+    "ASSISTANT:",
+    "what",
+    "is",
+    "this",
+    "a",
+    "photo",
+    "of",
+    "cat",
+    "dog",
+    "red",
+    "blue",
+]
+CHAT_TEMPLATE = (
+    "{% for message in messages %}USER: {% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image> {% else %}{{ part['text'] }} {% endif %}{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+)
 PICTURES = [Image.new("RGB", (50, 40), "red"), Image.new("RGB", (40, 60), "navy")]
 
 
@@ -141,11 +169,8 @@ def test_prefix_and_suffix(draft, prefix, suffix, caption):
     assert dress(draft, prefix, suffix) == caption
 
 
-def test_wrong_models_are_said(hub_model, tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match="'nobody/nothing' cannot be loaded"):
-        blip.load(BlipOptions(), "nobody/nothing", "cpu")
-    with pytest.raises(UserError, match="cannot be loaded"):
+def test_wrong_models_are_said(hub_model, tmp_path):
+    with pytest.raises(UserError, match="no model folder"):
         blip.load(BlipOptions(), str(tmp_path / "nowhere"), "cpu")
     with pytest.raises(UserError, match="is not a BLIP captioning model"):
         blip.load(BlipOptions(), str(blip.STARTER.parent / "clip"), "cpu")
@@ -153,6 +178,29 @@ def test_wrong_models_are_said(hub_model, tmp_path, monkeypatch):
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     with pytest.raises(UserError, match="cannot be loaded"):
         blip.load(BlipOptions(), str(pickled), "cpu")
+
+
+@pytest.mark.parametrize("name", registry.load("sdstudio.captioners"))
+def test_a_hub_model_without_a_network_is_said_within_seconds(name, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    import transformers  # noqa: F401  (the time to import it is not the network's)
+
+    record = registry.load("sdstudio.captioners")[name]
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"The Hub .* is not in reach; check the network and try again"):
+        record.load(record.Options(), "nobody/nothing", "cpu")
+    assert time.monotonic() - began < 8
+
+
+def test_a_hub_model_in_the_cache_needs_no_network(hub_model, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--ann--blip"
+    shutil.copytree(hub_model, repository / "snapshots" / ("0" * 40))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    assert len(blip.load(BlipOptions(max_length=4), "ann/blip", "cpu")(PICTURES)) == 2
 
 
 def test_a_model_without_all_weights_is_refused_not_made_up(hub_model, tmp_path):
@@ -164,6 +212,90 @@ def test_a_model_without_all_weights_is_refused_not_made_up(hub_model, tmp_path)
     save_file(kept, partial / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match="lacks weights"):
         blip.load(BlipOptions(), str(partial), "cpu")
+
+
+# ---------------------------------------------------------------- any image-text model
+
+
+@pytest.fixture(scope="module")
+def llava(tmp_path_factory):
+    """A small random LLaVA, saved as the Hub's are: CLIP tower, Llama, processor with a chat template."""
+    import torch
+    import transformers as hf
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    folder = tmp_path_factory.mktemp("hub") / "llava"
+    vocabulary = {word: index for index, word in enumerate(CHAT_WORDS)}
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = hf.PreTrainedTokenizerFast(
+        tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]", bos_token="<s>", eos_token="</s>",
+        additional_special_tokens=["<image>"],
+    )  # fmt: skip
+    side = {"height": 32, "width": 32}
+    hf.LlavaProcessor(
+        hf.CLIPImageProcessorPil(size=side, crop_size=side),
+        tokenizer,
+        patch_size=16,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=CHAT_TEMPLATE,
+    ).save_pretrained(folder)
+    small = dict(hidden_size=16, intermediate_size=32, num_attention_heads=2)
+    vision = hf.CLIPVisionConfig(**small, num_hidden_layers=2, image_size=32, patch_size=16, projection_dim=16)
+    text = hf.LlamaConfig(
+        **small, vocab_size=len(CHAT_WORDS), num_hidden_layers=1, num_key_value_heads=2, max_position_embeddings=256,
+        bos_token_id=2, eos_token_id=3, pad_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    config = hf.LlavaConfig(vision_config=vision, text_config=text, image_token_index=vocabulary["<image>"])
+    hf.LlavaForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_llava_answers_the_prompt_and_does_not_repeat_it(llava):
+    options = ImageTextOptions(num_beams=1, min_length=5, max_length=9, prefix="asim,", prompt="what is this")
+    drafts = image_text.load(options, str(llava), "cpu")(PICTURES)
+    assert len(drafts) == 2
+    for draft in drafts:
+        assert draft.startswith("asim, ")
+        assert 5 <= len(draft.split()) - 1 <= 9
+        assert set(draft.split()[1:]) <= set(CHAT_WORDS[5:])  # no special tokens
+    one_by_one = image_text.load(options, str(llava), "cpu")
+    assert [one_by_one([picture])[0] for picture in PICTURES] == drafts
+
+
+def test_the_prompt_reaches_the_model_in_its_chat_template(llava):
+    from transformers import AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(llava)
+    inputs = image_text.ask(processor, "what is this", PICTURES)
+    for asked in processor.batch_decode(inputs["input_ids"]):
+        assert asked.replace("<image>", "").split() == ["USER:", "what", "is", "this", "ASSISTANT:"]
+        assert asked.count("<image>") == 4  # 2 x 2 patches
+    processor.chat_template = None
+    inputs = image_text.ask(processor, "what is this", PICTURES)
+    for asked in processor.batch_decode(inputs["input_ids"]):
+        assert asked.replace("<image>", "").split() == ["what", "is", "this"]
+        assert asked.count("<image>") == 4
+    inputs = image_text.ask(processor, "what <image> is this", PICTURES)
+    assert processor.batch_decode(inputs["input_ids"])[0].split()[0] == "what"
+
+
+def test_a_model_of_another_class_needs_no_other_code():
+    drafts = image_text.load(ImageTextOptions(prompt="", num_beams=1), str(blip.STARTER), "cpu")(PICTURES)
+    assert all(len(draft.split()) > 4 for draft in drafts)
+
+
+def test_wrong_image_text_models_are_said(llava, tmp_path):
+    with pytest.raises(UserError, match="cannot be loaded as an image-text model"):
+        image_text.load(ImageTextOptions(), str(blip.STARTER.parent / "clip"), "cpu")
+    with pytest.raises(UserError, match="min_length is 30, more than the 20 tokens"):
+        image_text.load(ImageTextOptions(min_length=30, max_length=20), str(llava), "cpu")
+    pickled = shutil.copytree(llava, tmp_path / "pickled")
+    (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        image_text.load(ImageTextOptions(), str(pickled), "cpu")
 
 
 # ---------------------------------------------------------------- the job
@@ -256,7 +388,7 @@ def test_nothing_to_do_is_no_error(store, ctx, hub_model):
     [
         ({"dataset": "nowhere"}, "no dataset 'nowhere'"),
         ({"dataset": "empty"}, "'empty' has no pictures to caption"),
-        ({"dataset": "set", "captioner": "parrot"}, "no captioner 'parrot'; choose one of blip"),
+        ({"dataset": "set", "captioner": "parrot"}, "no captioner 'parrot'; choose one of blip, image-text"),
         ({"dataset": "set", "options": {"beams": 3}}, "unknown key 'beams'"),
         ({"dataset": "set", "options": {"num_beams": 0}}, "num_beams is 0, the least is 1"),
     ],
@@ -274,3 +406,111 @@ def test_all_pictures_broken_is_an_error_with_a_report(store, ctx, hub_model):
         run_caption(config(hub_model), ctx)
     assert len(report_of(ctx)["failed"]) == 5
     assert json.dumps(report_of(ctx))
+
+
+# ---------------------------------------------------------------- memory, and what breaks inside a model
+
+
+class Hungry:
+    """A captioner with room for two pictures: more of them, or one that is black, is too much for its memory."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, pictures):
+        self.asked.append(len(pictures))
+        if len(pictures) > 2 or any(picture.getpixel((0, 0)) == (0, 0, 0) for picture in pictures):
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
+        return ["a draft"] * len(pictures)
+
+
+@pytest.fixture
+def hungry(monkeypatch):
+    caption = Hungry()
+    record = dataclasses.replace(blip.RECORD, load=lambda options, model, device: caption)
+    monkeypatch.setattr("sdstudio.datasets.captioning.find_captioner", lambda name: record)
+    return caption
+
+
+def test_batches_become_smaller_where_memory_is_short(store, ctx, hungry, capsys):
+    black = store.images()[-1]
+    store.set_caption(black.id, "mine", "person:ann", black.version)
+    run_caption(CaptionConfig(dataset="set", options={"batch_size": 3}), ctx)
+    assert hungry.asked == [3, 2, 1, 1]
+    assert (report_of(ctx)["drafted"], report_of(ctx)["error"]) == (4, "")
+    assert "memory is short: 2 pictures at once from here on" in capsys.readouterr().out
+
+
+def test_what_does_not_fit_even_alone_ends_the_job_with_what_was_kept(store, ctx, hungry):
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        run_caption(CaptionConfig(dataset="set", options={"batch_size": 5}), ctx)
+    report = report_of(ctx)
+    assert (report["drafted"], report["total"]) == (4, 5)
+    assert "can't allocate memory" in report["error"]
+    assert sum(image.caption == "a draft" for image in store.images()) == 4
+
+
+def test_another_trouble_is_not_taken_for_memory(store, ctx, hungry):
+    hungry.__class__ = type("Broken", (Hungry,), {"__call__": lambda self, pictures: 1 / 0})
+    with pytest.raises(ZeroDivisionError):
+        run_caption(CaptionConfig(dataset="set", options={"batch_size": 5}), ctx)
+    assert report_of(ctx)["error"] == "division by zero"
+
+
+# ---------------------------------------------------------------- trying
+
+
+def test_settings_are_tried_side_by_side_and_nothing_is_stored(ws, store, ctx, hub_model, llava):
+    ids = [image.id for image in store.images()[:2]]
+    before = store.images()
+    small = {"num_beams": 1, "min_length": 3, "max_length": 6}
+    config = TryCaptionsConfig(
+        dataset="set",
+        ids=ids,
+        settings=[
+            CaptionSetting(captioner="blip", options={**small, "model": str(hub_model), "prefix": "one"}),
+            CaptionSetting(captioner="blip", options={"model": str(hub_model / "nowhere")}),
+            CaptionSetting(captioner="image-text", options={**small, "model": str(llava), "prefix": "three"}),
+        ],
+    )
+    run_try(config, ctx)
+    rows = read_tries(ctx.folder)
+    assert [(row.setting, row.id) for row in rows] == [(number, id) for number in range(3) for id in ids]
+    for row in rows:
+        if row.setting == 1:
+            assert "no model folder" in row.error
+        else:
+            assert row.caption.startswith(("one ", "three ")[row.setting // 2])
+            assert row.seconds > 0
+    assert store.images() == before
+    progress = read_json(ctx.folder / "progress.json")
+    assert (progress["done"], progress["total"]) == (6, 6)
+    again = try_captions(ws, "set", ids, [("blip", {**small, "model": str(hub_model), "prefix": "one"})])
+    assert [row.caption for row in again] == [row.caption for row in rows[:2]]
+
+
+def test_a_broken_picture_or_model_is_said_in_its_own_cell(ws, store, hungry, monkeypatch):
+    monkeypatch.setattr(
+        "sdstudio.datasets.trying.find_captioner", lambda name: dataclasses.replace(blip.RECORD, load=lambda *_: hungry)
+    )
+    images = store.images()
+    store.image_path(images[0].id).write_bytes(b"no picture")
+    rows = try_captions(ws, "set", [images[0].id, images[1].id, images[4].id], [("blip", {})])
+    assert [bool(row.error) for row in rows] == [True, False, True]
+    assert "can't allocate memory" in rows[2].error
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"ids": [], "settings": [("blip", {})]}, "nothing to try"),
+        ({"ids": ["first"], "settings": []}, "nothing to try"),
+        ({"ids": ["0" * 64], "settings": [("blip", {})]}, "has no picture"),
+        ({"ids": ["first"], "settings": [("parrot", {})]}, "no captioner 'parrot'"),
+        ({"ids": ["first"], "settings": [("blip", {"beams": 3})]}, "unknown key 'beams'"),
+    ],
+)
+def test_wrong_tries_are_said(ws, store, settings, said):
+    ids = [store.images()[0].id if id == "first" else id for id in settings["ids"]]
+    with pytest.raises(UserError, match=said):
+        try_captions(ws, "set", ids, settings["settings"])

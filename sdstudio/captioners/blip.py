@@ -7,31 +7,19 @@ from typing import Any
 
 from PIL import Image
 
+from sdstudio import hub
+from sdstudio.captioners.drafting import DraftOptions, check_lengths, dress, search_arguments
 from sdstudio.schema import STRICT, Captioner, UserError, option
 
 STARTER = Path(__file__).parents[1] / "starter" / "models" / "blip"
-TOP_P = 0.9
-"""Nucleus sampling keeps the most likely words that together have this probability, as BLIP's own code does."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlipOptions:
+class BlipOptions(DraftOptions):
     """How BLIP words its drafts. Lengths count tokens (about one a word)."""
 
     __pydantic_config__ = STRICT
     model: str = option("starter", "'starter', a folder, or a Hub id such as Salesforce/blip-image-captioning-base.")
-    sampling: str = option(
-        "beam", "Beam search finds the likeliest words, nucleus sampling varied ones.", choices=("beam", "nucleus")
-    )
-    num_beams: int = option(3, "Candidates that beam search keeps; 1 is greedy.", low=1, high=16)
-    min_length: int = option(0, "The least length of a draft.", low=0, high=500, unit="tokens")
-    max_length: int = option(64, "The most; never more than the model can hold.", low=2, high=512, unit="tokens")
-    repetition_penalty: float = option(
-        1.0, "Above 1, words that were said become less likely.", low=1.0, high=5.0, step=0.1
-    )
-    prefix: str = option("", "Put before every draft, such as the trigger word.")
-    suffix: str = option("", "Put after every draft.")
-    batch_size: int = option(8, "Pictures captioned at once.", low=1, high=256, advanced=True)
 
 
 def load(options: BlipOptions, model: str, device: str) -> Callable[[list[Image.Image]], list[str]]:
@@ -43,7 +31,7 @@ def load(options: BlipOptions, model: str, device: str) -> Callable[[list[Image.
     import torch
     import transformers
 
-    path = str(STARTER) if model == "starter" else str(Path(model).expanduser()) if Path(model).is_dir() else model
+    path = str(STARTER if model == "starter" else hub.model_folder(model))
     blip: Any = transformers.BlipForConditionalGeneration
     dtype = torch.float16 if device.startswith("cuda") else torch.float32
     try:
@@ -55,18 +43,14 @@ def load(options: BlipOptions, model: str, device: str) -> Callable[[list[Image.
     except (OSError, ValueError) as error:
         raise UserError(
             f"The BLIP model {model!r} cannot be loaded ({str(error).splitlines()[0]}); give 'starter', a folder or a "
-            "Hub id that is in reach."
+            "Hub id."
         ) from error
     if info["missing_keys"] or info["mismatched_keys"]:
         raise UserError(f"{model!r} lacks weights of a BLIP captioning model; choose a BLIP *captioning* model.")
     network.to(device).eval()
 
     longest = min(options.max_length, network.config.text_config.max_position_embeddings)
-    if options.min_length > longest:
-        raise UserError(
-            f"min_length is {options.min_length}, more than the {longest} tokens that max_length and the model allow; "
-            "lower it."
-        )
+    check_lengths(options, longest)
     arguments = generate_arguments(options, longest)
 
     def caption(pictures: list[Image.Image]) -> list[str]:
@@ -80,25 +64,7 @@ def load(options: BlipOptions, model: str, device: str) -> Callable[[list[Image.
 
 def generate_arguments(options: BlipOptions, longest: int) -> dict[str, Any]:
     """The arguments of transformers' `generate` for these options."""
-    how = (
-        {"num_beams": options.num_beams, "do_sample": False}
-        if options.sampling == "beam"
-        else {"num_beams": 1, "do_sample": True, "top_p": TOP_P}
-    )
-    return {
-        **how,
-        "min_length": options.min_length,
-        "max_length": longest,
-        "repetition_penalty": options.repetition_penalty,
-    }
-
-
-def dress(draft: str, prefix: str, suffix: str) -> str:
-    """Prefix, draft and suffix with single spaces between; none before a suffix that begins with punctuation."""
-    words = " ".join(part for part in (prefix.strip(), draft) if part)
-    suffix = suffix.strip()
-    joint = "" if not words or suffix.startswith((",", ".", ";", ":", "!", "?")) else " "
-    return words + joint + suffix if suffix else words
+    return {**search_arguments(options), "min_length": options.min_length, "max_length": longest}
 
 
 RECORD = Captioner(
