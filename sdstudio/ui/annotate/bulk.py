@@ -42,7 +42,7 @@ def show_buttons(store: DatasetStore, query: Query, total: int, chosen: Sequence
         )
 
 
-@st.dialog("Change many pictures", width="large")
+@st.dialog("Change many pictures", width="medium")
 def change_many(store: DatasetStore, query: Query, total: int, chosen: Sequence[str]) -> None:
     show_form(store, query, total, chosen)
 

@@ -97,6 +97,12 @@ def put(state: str = "All", only: Sequence[str] = ()) -> None:
     st.session_state["only"] = list(only)
 
 
+def search(pattern: str) -> None:
+    """Search the captions with a regular expression, without other filters. For callbacks only."""
+    show_all()
+    st.session_state["contains"], st.session_state["regex"] = pattern, True
+
+
 def _more(store: DatasetStore) -> dict[str, Any]:
     sort = st.selectbox("Sort by", list(SORTS), key="sort", bind="query-params")
     descending = st.toggle("The other way round", key="descending", bind="query-params")

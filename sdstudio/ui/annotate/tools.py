@@ -1,0 +1,26 @@
+"""What can be done with a whole dataset: two buttons and a menu, each opens a dialog."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from sdstudio.datasets import DatasetStore
+from sdstudio.ui.annotate import bring_in, drafts, prepare, settings, take_out, words
+from sdstudio.workspace import Workspace
+
+MENU: dict[str, Callable[[Workspace, DatasetStore], None]] = {
+    "Words…": words.show_words,
+    "Prepare pictures…": prepare.prepare_pictures,
+    "Export…": take_out.export,
+    "Settings…": settings.change_settings,
+}
+
+
+def show_tools(workspace: Workspace, store: DatasetStore) -> None:
+    if st.button("Draft captions", icon=":material/auto_awesome:", key="open-draft"):
+        drafts.draft_captions(workspace, store)
+    if st.button("Add pictures", icon=":material/add_photo_alternate:", key="open-add"):
+        bring_in.add_in_dialog(workspace, store.name)
+    chosen = st.menu_button("More", list(MENU), icon=":material/more_horiz:", key="more")
+    if chosen:
+        MENU[chosen](workspace, store)
