@@ -24,25 +24,7 @@ from sdstudio.schema import CaptionConfig, CaptionSetting, TryCaptionsConfig, Us
 from sdstudio.workspace import Workspace, read_json
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "cat", "dog", "red", "blue", "a", "photo", "of", "##s"]
-CHAT_WORDS = [
-    "[PAD]",
-    "[UNK]",
-    "<s>",
-    "</s>",
-    "<image>",
-    "USER:",
-    "ASSISTANT:",
-    "what",
-    "is",
-    "this",
-    "a",
-    "photo",
-    "of",
-    "cat",
-    "dog",
-    "red",
-    "blue",
-]
+CHAT_WORDS = ["[PAD]", "[UNK]", "<s>", "</s>", "<image>", "USER:", "ASSISTANT:", *WORDS[6:]]
 CHAT_TEMPLATE = (
     "{% for message in messages %}USER: {% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image> {% else %}{{ part['text'] }} {% endif %}{% endfor %}{% endfor %}"
@@ -254,7 +236,7 @@ def llava(tmp_path_factory):
 
 
 def test_a_llava_answers_the_prompt_and_does_not_repeat_it(llava):
-    options = ImageTextOptions(num_beams=1, min_length=5, max_length=9, prefix="asim,", prompt="what is this")
+    options = ImageTextOptions(num_beams=1, min_length=5, max_length=9, prefix="asim,", prompt="a photo of")
     drafts = image_text.load(options, str(llava), "cpu")(PICTURES)
     assert len(drafts) == 2
     for draft in drafts:
@@ -269,17 +251,17 @@ def test_the_prompt_reaches_the_model_in_its_chat_template(llava):
     from transformers import AutoProcessor
 
     processor = AutoProcessor.from_pretrained(llava)
-    inputs = image_text.ask(processor, "what is this", PICTURES)
+    inputs = image_text.ask(processor, "a photo of", PICTURES)
     for asked in processor.batch_decode(inputs["input_ids"]):
-        assert asked.replace("<image>", "").split() == ["USER:", "what", "is", "this", "ASSISTANT:"]
+        assert asked.replace("<image>", "").split() == ["USER:", "a", "photo", "of", "ASSISTANT:"]
         assert asked.count("<image>") == 4  # 2 x 2 patches
     processor.chat_template = None
-    inputs = image_text.ask(processor, "what is this", PICTURES)
+    inputs = image_text.ask(processor, "a photo of", PICTURES)
     for asked in processor.batch_decode(inputs["input_ids"]):
-        assert asked.replace("<image>", "").split() == ["what", "is", "this"]
+        assert asked.replace("<image>", "").split() == ["a", "photo", "of"]
         assert asked.count("<image>") == 4
-    inputs = image_text.ask(processor, "what <image> is this", PICTURES)
-    assert processor.batch_decode(inputs["input_ids"])[0].split()[0] == "what"
+    inputs = image_text.ask(processor, "a <image> photo of", PICTURES)
+    assert processor.batch_decode(inputs["input_ids"])[0].split()[0] == "a"
 
 
 def test_a_model_of_another_class_needs_no_other_code():
