@@ -40,11 +40,15 @@ class CaptionedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """An immutable list of (picture, caption) pairs; `hash` is the sha256 of its canonical JSON."""
+    """An immutable list of (picture, caption) pairs, and the `fit` (see datasets.fit) that makes them square.
+
+    `hash` is the sha256 of its canonical JSON.
+    """
 
     dataset: str
     hash: str
     images: tuple[CaptionedImage, ...]
+    fit: str = "centre"
 
 
 # ---------------------------------------------------------------- jobs

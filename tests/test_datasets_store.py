@@ -8,13 +8,16 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from sdstudio.datasets import Conflict, create_dataset, list_datasets, open_dataset
+from sdstudio.datasets.bulk import Mark
 from sdstudio.datasets.database import Database, journal_mode
+from sdstudio.datasets.snapshots import diff
 from sdstudio.schema import UserError
 from sdstudio.workspace import Workspace
 
@@ -333,6 +336,35 @@ def test_a_changed_missing_or_foreign_snapshot_is_said(store, red):
     for hash in ("0" * 64, "", "../captions"):
         with pytest.raises(UserError, match="There is no snapshot"):
             store.load_snapshot(hash)
+
+
+def test_two_snapshots_are_compared(store, red):
+    green, _ = store.add(png("green"), "green.png", "green")
+    blue, _ = store.add(png("blue"), "blue.png", "blue")
+    before = store.snapshot()
+    store.set_caption(red, "a better red", ANN, 1)
+    store.bulk([green], Mark(what="exclude"), ANN)
+    white, _ = store.add(png("white"), "white.png", "white")
+    store.save_settings(replace(store.settings(), fit="blur"))
+    after = store.snapshot()
+    changes = diff(before, after)
+    assert [image.id for image in changes.added] == [white]
+    assert [image.id for image in changes.removed] == [green]
+    assert [(old.caption, new.caption) for old, new in changes.changed] == [("a red thing", "a better red")]
+    assert changes.fit == ("centre", "blur")
+    assert {image.id for image in after.images} == {red, blue, white}
+    assert {info.hash for info in store.snapshots()} == {before.hash, after.hash}
+    nothing = diff(after, store.load_snapshot(after.hash))
+    assert (nothing.added, nothing.removed, nothing.changed) == ((), (), ())
+
+
+def test_the_fit_is_part_of_a_snapshot(store, red):
+    centre = store.snapshot()
+    store.save_settings(replace(store.settings(), fit="smart"))
+    smart = store.snapshot()
+    assert (centre.fit, smart.fit) == ("centre", "smart")
+    assert centre.hash != smart.hash
+    assert store.load_snapshot(smart.hash) == smart
 
 
 def test_an_empty_dataset_has_no_snapshot(store):

@@ -131,7 +131,7 @@ def _small(picture: Image.Image) -> Image.Image:
     if scale >= 1:
         return picture
     width, height = (max(1, round(side * scale)) for side in picture.size)
-    return picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=1.0)
 
 
 def _jpeg(picture: Image.Image) -> bytes:

@@ -15,7 +15,7 @@ TOO_SLOW = "The pattern takes too long on these captions; make it simpler, for e
 
 
 class Pattern:
-    """A compiled pattern with a budget of `SECONDS` for all its work. Plain text unless `is_regex`.
+    """A compiled pattern with a budget of `SECONDS` (of processor time) for all its work. Plain text unless `is_regex`.
 
     Raises a UserError when the pattern is not a valid one, and when the budget is used up. Regular expressions are
     Python's, case counts unless they say `(?i)`; plain text is found in either case unless `match_case`.
@@ -28,7 +28,7 @@ class Pattern:
         except regex.error as error:
             raise UserError(f"{text!r} is not a valid pattern ({error}); mend it and search again.") from error
         self._may_explode = is_regex and (")" in text or sum(text.count(sign) for sign in "*+{") > 2)
-        self._deadline = time.monotonic() + SECONDS
+        self._deadline = time.thread_time() + SECONDS
 
     def found_in(self, text: str) -> bool:
         return self._guarded(self._pattern.search, text) is not None
@@ -42,7 +42,7 @@ class Pattern:
             raise UserError(f"{replacement!r} cannot be put in its place ({error}); mend it and try again.") from error
 
     def _guarded(self, work: Callable[..., Any], text: str) -> Any:
-        left = self._deadline - time.monotonic()
+        left = self._deadline - time.thread_time()
         if left <= 0:
             raise UserError(TOO_SLOW)
         if not self._may_explode and len(text) < _LONG:

@@ -4,7 +4,7 @@ import json
 import sqlite3
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -35,14 +35,15 @@ _ORDER: dict[Sort, tuple[str, ...]] = {
 class Query:
     """Pictures that meet every condition given; the plain one is all that are not deleted, in the order they came.
 
-    `contains` is plain text in either case; `regex` a regular expression; `without` a word that is missing;
-    `source` the beginning of where the caption comes from ('person:', 'captioner:blip'); `smaller_than` pixels on
-    the shorter side; `ids` limits to these pictures. `deleted` asks for the deleted ones instead.
+    `contains` is plain text in either case; `regex` a regular expression; `word` stands by itself, `without` is
+    missing; `source` is the beginning of where the caption comes from ('person:', 'captioner:blip'); `smaller_than`
+    pixels on the shorter side; `ids` limits to these pictures. `deleted` asks for the deleted ones instead.
     """
 
     __pydantic_config__ = STRICT
     contains: str = ""
     regex: str = ""
+    word: str = ""
     without: str = ""
     state: State | None = None
     source: str = ""
@@ -149,6 +150,8 @@ def _reader(query: Query) -> Callable[[str], bool] | None:
         checks.append(lambda caption: needle in caption.casefold())
     if query.regex:
         checks.append(patterns.Pattern(query.regex, is_regex=True).found_in)
+    if query.word:
+        checks.append(patterns.has_word(query.word))
     if query.without:
         present = patterns.has_word(query.without)
         checks.append(lambda caption: not present(caption))
@@ -157,16 +160,15 @@ def _reader(query: Query) -> Callable[[str], bool] | None:
     return lambda caption: all(check(caption) for check in checks)
 
 
-def _captions(connection: sqlite3.Connection, positions: Positions, deleted: bool) -> Iterator[tuple[int, str]]:
+def _captions(connection: sqlite3.Connection, positions: Positions, deleted: bool) -> list[tuple[int, str]]:
     if len(positions) > _FEW:
-        yield from connection.execute(
+        return connection.execute(
             "SELECT position, caption FROM image INDEXED BY image_of_caption WHERE deleted = ?", (int(deleted),)
-        )
-        return
-    yield from connection.execute(
+        ).fetchall()
+    return connection.execute(
         "SELECT position, caption FROM image WHERE position IN (SELECT value FROM json_each(?))",
         (json.dumps(positions.tolist()),),
-    )
+    ).fetchall()
 
 
 def images(connection: sqlite3.Connection, positions: Sequence[int]) -> list[CaptionedImage]:

@@ -16,6 +16,7 @@ from sdstudio.datasets.intake import is_own_thumb, make_thumb
 from sdstudio.datasets.layout import DATABASE_FILE, IMAGE_COLUMNS, MIGRATIONS, to_image
 from sdstudio.datasets.query import Around, Positions, Query
 from sdstudio.datasets.settings import DatasetSettings
+from sdstudio.datasets.snapshots import SnapshotInfo
 from sdstudio.datasets.text import clean_caption, clean_file_name
 from sdstudio.datasets.tokens import STARTER, CaptionTokenizer, load_tokenizer
 from sdstudio.schema import CaptionedImage, CaptionSource, Snapshot, UserError
@@ -301,10 +302,14 @@ class DatasetStore:
         images = [image for image in self.images() if not image.excluded]
         if not images:
             raise UserError(f"The dataset {self.name!r} has no pictures; import some first.")
-        return snapshots.write_snapshot(self.folder / "snapshots", self.name, images)
+        return snapshots.write_snapshot(self.folder / "snapshots", self.name, images, self.settings().fit)
 
     def load_snapshot(self, hash: str) -> Snapshot:
         return snapshots.read_snapshot(self.folder / "snapshots", self.name, hash)
+
+    def snapshots(self) -> list[SnapshotInfo]:
+        """The snapshots taken so far, newest first; `snapshots.diff` compares two that were loaded."""
+        return snapshots.list_snapshots(self.folder / "snapshots")
 
     def progress(self) -> tuple[int, int]:
         """(pictures whose caption a person wrote or approved, all pictures)."""
