@@ -53,7 +53,7 @@ class Snapshot:
 
 # ---------------------------------------------------------------- jobs
 
-JobKind = Literal["train", "generate", "evaluate", "caption", "try captions", "import", "push"]
+JobKind = Literal["train", "generate", "evaluate", "caption", "try", "import", "push"]
 JobState = Literal["queued", "starting", "running", "stopping", "succeeded", "failed", "cancelled", "interrupted"]
 ENDED: tuple[JobState, ...] = ("succeeded", "failed", "cancelled", "interrupted")
 

@@ -10,8 +10,8 @@ from filelock import FileLock
 
 from sdstudio.workspace import Workspace
 
-DISK = "disk"
-"""The place of jobs that only move files (import): beside those that compute, one at a time."""
+DISK, NETWORK = "disk", "network"
+"""The places of jobs that only move files (import, push): beside those that compute, one at a time in each."""
 
 
 @cache
@@ -36,8 +36,9 @@ def _count_gpus() -> int:
     return len(re.findall(r"^GPU \d+:", listing, flags=re.MULTILINE))
 
 
-def devices_for(computes: bool) -> tuple[str, ...]:
-    return compute_devices() if computes else (DISK,)
+def devices_for(place: str) -> tuple[str, ...]:
+    """The devices that a job of this place may run on; the empty place is any that computes."""
+    return (place,) if place else compute_devices()
 
 
 def device_environment(device: str) -> dict[str, str]:

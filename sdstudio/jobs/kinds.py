@@ -8,7 +8,18 @@ from typing import Any, Literal
 
 from sdstudio.jobs import prepare
 from sdstudio.jobs.context import JobContext
-from sdstudio.schema import CaptionConfig, GenerateConfig, ImportConfig, JobKind, Protocol, TrainConfig, UserError
+from sdstudio.jobs.devices import DISK, NETWORK
+from sdstudio.schema import (
+    CaptionConfig,
+    GenerateConfig,
+    ImportConfig,
+    JobKind,
+    Protocol,
+    PushConfig,
+    TrainConfig,
+    TryCaptionsConfig,
+    UserError,
+)
 from sdstudio.workspace import Workspace
 
 Parent = Literal["runs", "images", "evaluations", "tasks"]
@@ -20,14 +31,14 @@ class Kind:
 
     `function` is 'module:name' of a `(config, JobContext) -> None`, imported only in the process that does the job.
     `prepare(workspace, config)` returns the config made complete, or raises a UserError, before anything is written.
-    A kind with `computes` False needs no GPU or CPU of its own and runs beside others.
+    A kind with a `place` needs no GPU or CPU of its own and runs beside those that do.
     """
 
     config: type
     function: str
     parent: Parent
     prepare: Callable[[Workspace, Any], Any]
-    computes: bool = True
+    place: str = ""
 
     def load(self) -> Callable[[Any, JobContext], None]:
         module, name = self.function.split(":")
@@ -61,7 +72,20 @@ KINDS: dict[JobKind, Kind] = {
         function="sdstudio.datasets.importer:run_import",
         parent="tasks",
         prepare=prepare.import_pictures,
-        computes=False,
+        place=DISK,
+    ),
+    "try": Kind(
+        config=TryCaptionsConfig,
+        function="sdstudio.datasets.trying:run_try",
+        parent="tasks",
+        prepare=prepare.try_captions,
+    ),
+    "push": Kind(
+        config=PushConfig,
+        function="sdstudio.datasets.push:run_push",
+        parent="tasks",
+        prepare=prepare.push,
+        place=NETWORK,
     ),
 }
 

@@ -16,7 +16,9 @@ from sdstudio.schema import (
     ImportConfig,
     ModelRef,
     Protocol,
+    PushConfig,
     TrainConfig,
+    TryCaptionsConfig,
     UserError,
     from_json,
     to_json,
@@ -38,6 +40,19 @@ def caption(ws: Workspace, config: CaptionConfig) -> CaptionConfig:
     _images(ws, config.dataset)
     options = _options("sdstudio.captioners", "captioner", config.captioner, config.options)
     return replace(config, options=options)
+
+
+def try_captions(ws: Workspace, config: TryCaptionsConfig) -> TryCaptionsConfig:
+    from sdstudio.datasets.trying import check_try
+
+    return check_try(ws, config)
+
+
+def push(ws: Workspace, config: PushConfig) -> PushConfig:
+    from sdstudio.datasets.push import plan_push
+
+    plan_push(ws, config)
+    return config
 
 
 def train(ws: Workspace, config: TrainConfig) -> TrainConfig:

@@ -7,17 +7,14 @@ changes; everything else is in the jobs' folders, from which the rows come back 
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import sdstudio
 from sdstudio.jobs.context import STOP_FILE
 from sdstudio.jobs.devices import devices_for
 from sdstudio.jobs.folder import (
@@ -35,6 +32,7 @@ from sdstudio.jobs.folder import (
     write_state,
 )
 from sdstudio.jobs.kinds import KINDS, get_kind
+from sdstudio.jobs.processes import launch
 from sdstudio.schema import ENDED, Job, UserError, from_json, to_json
 from sdstudio.workspace import Workspace, check_name, new_id, write_json
 
@@ -49,21 +47,28 @@ CREATE TABLE IF NOT EXISTS queue (
 # ---------------------------------------------------------------- what pages and commands call
 
 
-def submit(ws: Workspace, kind: str, config: Any, title: str = "") -> Job:
+def submit(ws: Workspace, kind: str, config: Any, title: str = "", secrets: Mapping[str, str] | None = None) -> Job:
     """Check the config, make the job's folder, queue it and start it if its device is free.
 
+    `secrets` are environment variables, such as HF_TOKEN, for the job's process alone. They reach it through pipes, so
+    no file, database, log or command line holds them; as nothing could hand them over later, such a job's process
+    starts at once, and waits for its device by itself.
     Raises UserError, with nothing written, when the job could not succeed.
     """
     folder = _make_folder(ws, kind, config, title)
     with transaction(ws) as database:
         _enlist(database, [folder])
+        if secrets:
+            device = devices_for(get_kind(kind).place)[0]
+            supervisor = _start_supervisor(folder, secrets)
+            write_state(folder, replace(read_state(folder), state="starting", device=device, supervisor=supervisor))
     tick(ws)
     return get_job(ws, folder.name)
 
 
 def claim_inline(ws: Workspace, kind: str, config: Any, title: str = "") -> Path:
     """Make a job that this process itself will do, and return its folder. It takes the first device, as torch does."""
-    device = devices_for(get_kind(kind).computes)[0]
+    device = devices_for(get_kind(kind).place)[0]
     worker = Identity.of(os.getpid())
     folder = _make_folder(ws, kind, config, title, state="starting", device=device, worker=worker)
     with transaction(ws) as database:
@@ -136,7 +141,7 @@ def tick(ws: Workspace) -> None:
                 if state.supervisor and not state.supervisor.process():
                     write_state(folder, replace(state, supervisor=_start_supervisor(folder)))
         for folder, state in queued:
-            device = next((name for name in devices_for(get_kind(state.kind).computes) if name not in busy), None)
+            device = next((name for name in devices_for(get_kind(state.kind).place) if name not in busy), None)
             if device is not None:
                 busy.add(device)
                 started = replace(state, state="starting", device=device, supervisor=_start_supervisor(folder))
@@ -196,12 +201,6 @@ def settle(folder: Path, exit_code: int | None = None) -> State:
     outcome = replace(outcome, exit_code=exit_code, ended=last_sign(folder))
     write_state(folder, outcome)
     return outcome
-
-
-def python_environment() -> dict[str, str]:
-    """This process's environment, in which `python -m sdstudio…` finds the same package from any directory."""
-    paths = [str(Path(sdstudio.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 # ---------------------------------------------------------------- inside
@@ -269,18 +268,9 @@ def _readable_state(folder: Path) -> State | None:
         return None
 
 
-def _start_supervisor(folder: Path) -> Identity:
+def _start_supervisor(folder: Path, secrets: Mapping[str, str] | None = None) -> Identity:
     """Start a supervisor that outlives this process."""
-    with (folder / LOG_FILE).open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sdstudio.jobs.supervisor", str(folder.resolve())],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=workspace_of(folder).root,
-            env=python_environment(),
-            start_new_session=True,
-        )
+    process = launch("sdstudio.jobs.supervisor", folder, secrets or {})
     identity = Identity.of(process.pid)
     threading.Thread(target=process.wait, daemon=True).start()  # reaped here if it ends first: no zombie
     return identity

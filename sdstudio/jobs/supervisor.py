@@ -6,18 +6,20 @@ file, then terminate, then kill), reaps it, writes down an end that the worker c
 
 import os
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
 from sdstudio.jobs.context import STOP_FILE
 from sdstudio.jobs.devices import device_environment
-from sdstudio.jobs.folder import LOG_FILE, State, read_state, workspace_of
-from sdstudio.jobs.queue import python_environment, settle, tick, transaction
+from sdstudio.jobs.folder import State, read_state, workspace_of
+from sdstudio.jobs.processes import launch, receive_secrets
+from sdstudio.jobs.queue import settle, tick, transaction
 
 GRACE = 120.0
 """Seconds that a job has for saving after STOP, before it is terminated."""
@@ -26,14 +28,19 @@ PATIENCE = 10.0
 POLL = 0.2
 
 
-def supervise(folder: Path, grace: float = GRACE, patience: float = PATIENCE) -> None:
-    """Watch the job in `folder` to its end. Returns at once when this process is not its supervisor."""
+def supervise(
+    folder: Path, grace: float = GRACE, patience: float = PATIENCE, secrets: Mapping[str, str] | None = None
+) -> None:
+    """Watch the job in `folder` to its end. Returns at once when this process is not its supervisor.
+
+    `secrets` are environment variables for the worker, if this is who starts it.
+    """
     ws = workspace_of(folder)
     with transaction(ws):
         state = read_state(folder)
     if state.has_ended or state.supervisor is None or not state.supervisor.is_this_process():
         return
-    worker = (state.worker and state.worker.process()) or _start(folder, state)
+    worker = (state.worker and state.worker.process()) or _start(folder, state, secrets or {})
     exit_code = _watch(worker, folder, grace, patience)
     _sweep(worker.pid)
     with transaction(ws):
@@ -41,18 +48,8 @@ def supervise(folder: Path, grace: float = GRACE, patience: float = PATIENCE) ->
     tick(ws)
 
 
-def _start(folder: Path, state: State) -> psutil.Process:
-    with (folder / LOG_FILE).open("ab") as log:
-        process: psutil.Process = psutil.Popen(
-            [sys.executable, "-m", "sdstudio.jobs.worker", str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=workspace_of(folder).root,
-            env={**python_environment(), **device_environment(state.device)},
-            start_new_session=True,
-        )
-    return process
+def _start(folder: Path, state: State, secrets: Mapping[str, str] = MappingProxyType({})) -> psutil.Popen:
+    return launch("sdstudio.jobs.worker", folder, secrets, device_environment(state.device))
 
 
 def _watch(worker: psutil.Process, folder: Path, grace: float, patience: float) -> int | None:
@@ -90,4 +87,4 @@ def _sweep(worker_pid: int) -> None:
 
 
 if __name__ == "__main__":
-    supervise(Path(sys.argv[1]).resolve())
+    supervise(Path(sys.argv[1]).resolve(), secrets=receive_secrets())

@@ -22,6 +22,7 @@ from sdstudio.jobs.folder import (
     workspace_of,
 )
 from sdstudio.jobs.kinds import get_kind
+from sdstudio.jobs.processes import receive_secrets
 from sdstudio.jobs.queue import change_state
 from sdstudio.schema import UserError, from_json
 from sdstudio.workspace import atomic_write, read_json
@@ -101,4 +102,5 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
+    os.environ.update(receive_secrets())
     sys.exit(main(Path(sys.argv[1]).resolve()))

@@ -1,0 +1,160 @@
+"""Jobs that talk to the Hub, as real processes: the token is nowhere to be found, and what was pushed comes back."""
+
+import io
+import json
+import subprocess
+import sys
+import threading
+import time
+from hashlib import sha256
+
+import psutil
+import pytest
+from hub_server import HubServer
+from PIL import Image
+
+from sdstudio.datasets import create_dataset, open_dataset
+from sdstudio.jobs import read_log, submit, wait
+from sdstudio.jobs.devices import NETWORK, device_lock
+from sdstudio.schema import CaptionSetting, ImportConfig, PushConfig, TryCaptionsConfig, UserError
+from sdstudio.workspace import Workspace, read_json
+
+TOKEN = "hf_canary_9f3e7b"
+LOAD = """
+import datasets, hashlib, json, sys
+rows = datasets.load_dataset(sys.argv[1], split="train").cast_column("image", datasets.Image(decode=False))
+found = {}
+for row in rows:
+    data = row["image"]["bytes"] or open(row["image"]["path"], "rb").read()
+    found[hashlib.sha256(data).hexdigest()] = row["text"]
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    with HubServer(part_size=20_000) as server:
+        server.add_user("ann", TOKEN)
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        yield server
+
+
+@pytest.fixture
+def ws(tmp_path):
+    (tmp_path / "workspace").mkdir()
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def store(ws):
+    store = create_dataset(ws, "set")
+    for index in range(5):
+        buffer = io.BytesIO()
+        Image.effect_noise((64, 64), 20 + index).convert("RGB").save(buffer, "PNG")
+        store.add(buffer.getvalue(), f"{index}.png", f"caption {index}, naïve 猫" if index else "")
+    return store
+
+
+class Watch:
+    """Everything that any process of this machine shows of itself, looked at again and again."""
+
+    def __init__(self):
+        self.shown: set[str] = set()
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self.look)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.thread.join()
+
+    def look(self):
+        while not self.done.wait(0.05):
+            for process in psutil.process_iter(["cmdline", "environ"]):
+                environment = process.info["environ"] or {}
+                self.shown |= {" ".join(process.info["cmdline"] or []), *environment.values()}
+
+
+def assert_nowhere(token, folder):
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert token.encode() not in path.read_bytes(), path
+
+
+def test_a_handed_over_token_is_nowhere_and_the_pushed_set_comes_back(server, ws, store, tmp_path):
+    stored = {image.id: image.caption for image in store.images()}
+    server.fault = lambda method, path: bool(time.sleep(0.05))  # long enough to be looked at
+    with Watch() as watch:
+        config = PushConfig(dataset="set", repository="set", license="cc-by-4.0")
+        job = wait(ws, submit(ws, "push", config, secrets={"HF_TOKEN": TOKEN}).id, timeout=120)
+        assert job.state == "succeeded", job.error + read_log(job)
+        assert (job.done, job.total) == (5, 5)
+        assert server.repositories["ann/set"].private
+        assert server.count("PUT", "/part/") > 2
+
+        place = ImportConfig(dataset="back", folder="ann/set")
+        back = wait(ws, submit(ws, "import", place, secrets={"HF_TOKEN": TOKEN}).id, timeout=120)
+        assert back.state == "succeeded", back.error + read_log(back)
+    assert {image.id: image.caption for image in open_dataset(ws, "back").images()} == stored
+    assert any("sdstudio.jobs.worker" in text for text in watch.shown)
+    assert not [text for text in watch.shown if TOKEN in text]
+    assert_nowhere(TOKEN, tmp_path)
+
+
+@pytest.mark.parametrize("format", ["parquet", "imagefolder"])
+def test_what_was_pushed_loads_through_datasets(server, ws, store, monkeypatch, format):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    config = PushConfig(dataset="set", repository="set", format=format)
+    job = wait(ws, submit(ws, "push", config).id, timeout=120)
+    assert job.state == "succeeded", job.error + read_log(job)
+    loaded = subprocess.run([sys.executable, "-c", LOAD, "ann/set"], capture_output=True, text=True, timeout=120)
+    assert loaded.returncode == 0, loaded.stderr
+    expected = {sha256(store.image_path(image.id).read_bytes()).hexdigest(): image.caption for image in store.images()}
+    assert json.loads(loaded.stdout) == expected
+
+
+def test_a_wrong_token_fails_the_job_with_one_sentence_and_stays_nowhere(server, ws, store, tmp_path):
+    wrong = "hf_wrong_canary_77"
+    config = PushConfig(dataset="set", repository="set")
+    job = wait(ws, submit(ws, "push", config, secrets={"HF_TOKEN": wrong}).id, timeout=120)
+    assert (job.state, job.error.split(";")[0]) == ("failed", "The Hub does not accept the token")
+    assert read_json(job.folder / "report.json")["error"] == job.error
+    without = wait(ws, submit(ws, "push", config).id, timeout=120)
+    assert without.error.startswith("There is no token for the Hub")
+    assert_nowhere(wrong, tmp_path)
+
+
+def test_a_job_with_a_secret_waits_for_its_place_by_itself(server, ws, store):
+    config = PushConfig(dataset="set", repository="set")
+    with device_lock(ws, NETWORK):
+        job = submit(ws, "push", config, secrets={"HF_TOKEN": TOKEN})
+        assert job.state == "starting"
+        waiting = wait(ws, job.id, timeout=4)
+        assert (waiting.state, waiting.message) == ("starting", "waits for network, where something else is running")
+    assert wait(ws, job.id, timeout=120).state == "succeeded"
+
+
+def test_a_push_that_cannot_succeed_leaves_no_folder(ws, store):
+    with pytest.raises(UserError, match="cannot name a repository"):
+        submit(ws, "push", PushConfig(dataset="set", repository="a/b/c"))
+    with pytest.raises(UserError, match="choose one of"):
+        submit(ws, "push", PushConfig(dataset="set", repository="x", license="beer"))
+    assert not ws.tasks.exists()
+
+
+def test_trying_is_a_job_too(ws, store):
+    from sdstudio.datasets.trying import read_tries
+
+    ids = [image.id for image in store.images()[:1]]
+    settings = [CaptionSetting(options={"max_length": 5, "num_beams": 1})]
+    job = wait(ws, submit(ws, "try", TryCaptionsConfig(dataset="set", ids=ids, settings=settings)).id, timeout=120)
+    assert job.state == "succeeded", job.error + read_log(job)
+    assert [bool(row.caption) for row in read_tries(job.folder)] == [True]
+    with pytest.raises(UserError, match="no captioner"):
+        submit(ws, "try", TryCaptionsConfig(dataset="set", ids=ids, settings=[CaptionSetting(captioner="parrot")]))
