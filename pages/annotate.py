@@ -6,7 +6,7 @@ import streamlit as st
 
 from sdstudio.datasets import DatasetInfo, list_datasets, open_dataset
 from sdstudio.datasets.query import Query
-from sdstudio.ui.annotate import filters
+from sdstudio.ui.annotate import check, filters
 from sdstudio.ui.annotate.bring_in import add_pictures
 from sdstudio.ui.annotate.editor import show_editor
 from sdstudio.ui.annotate.grid import show_grid
@@ -36,12 +36,12 @@ def main() -> None:
         )
         return
     if in_address("image"):
-        show_editor(store, filters.choose_query(store))
+        show_editor(store, check.narrowed(store, filters.choose_query(store)))
         return
     if store.description:
         st.caption(literal(store.description))
     show_progress_with_chart(store)
-    query = filters.choose_query(store)
+    query = check.narrowed(store, filters.choose_query(store))
     total = filters.checked(store, query)
     if total is not None:
         show_grid(store, query, total)

@@ -156,6 +156,25 @@ def test_a_bulk_change_is_shown_done_and_taken_back(workspace: Workspace, store:
     assert captions(store) == [HOSTILE, "a dog on a mat", "a cat in a hat", ""]
 
 
+def test_a_check_leads_to_the_pictures_concerned(workspace: Workspace, store: DatasetStore) -> None:
+    def form() -> None:
+        from sdstudio.datasets import open_dataset
+        from sdstudio.ui.annotate import check
+        from sdstudio.workspace import current_workspace
+
+        check.show_findings(open_dataset(current_workspace(), "cats"))
+
+    app = AppTest.from_function(form, default_timeout=60).run()
+    assert "1 picture without a caption" in words(app)
+    app.button(key="show-empty").click().run()
+    assert not app.exception and app.query_params["check"] == "empty"
+    shown = open_page("annotate", check="empty")
+    assert "**1 picture**" in words(shown)
+    shown.button(key="forget-check").click().run()
+    assert "**4 pictures**" in words(shown)
+    assert "**4 pictures**" in words(open_page("annotate", check="of-another-day"))
+
+
 def test_the_progress_counts_what_a_person_changed(workspace: Workspace, store: DatasetStore) -> None:
     first = store.images()[0]
     store.set_caption(first.id, "mine", "person:local", first.version)

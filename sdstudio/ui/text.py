@@ -3,12 +3,21 @@
 import re
 import time
 
+from sdstudio.datasets.words import word_diff
+
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
 
 
 def literal(text: str) -> str:
     """`text` with every Markdown character escaped, for labels and messages that Streamlit would interpret."""
     return _MARKDOWN.sub(r"\\\1", text)
+
+
+def changed(before: str, after: str) -> str:
+    """One line of Markdown: what is left out of `before` in red, what is new in `after` in green."""
+    looks = {"equal": "{}", "delete": ":red[~~{}~~]", "insert": ":green[**{}**]"}
+    parts = [looks[kind].format(literal(words.strip())) for kind, words in word_diff(before, after) if words.strip()]
+    return " ".join(parts)
 
 
 def ago(seconds_since_epoch: float) -> str:

@@ -11,7 +11,7 @@ from sdstudio.datasets.query import Query
 from sdstudio.schema import UserError
 from sdstudio.ui.annotate.selection import choose
 from sdstudio.ui.session import told
-from sdstudio.ui.text import ago, count, literal
+from sdstudio.ui.text import ago, changed, count, literal
 
 SAMPLES = 5
 CAPTION_CHANGES = ("Find and replace", "Put before", "Put after", "Append tag")
@@ -107,9 +107,8 @@ def read_change(kind: str) -> Change | None:
 
 
 def show_change(before: str, after: str) -> None:
-    with st.container(border=True, gap="xsmall"):
-        st.caption(literal(before) or "*(no caption)*")
-        st.markdown(literal(after) or "*(no caption)*")
+    with st.container(border=True):
+        st.markdown(changed(before, after))
 
 
 def step(store: DatasetStore, label: str) -> None:

@@ -86,7 +86,8 @@ def show_all() -> None:
         if key not in ("sort", "descending"):
             st.session_state.pop(key, None)
             st.query_params.pop(key, None)
-    st.query_params.pop("page", None)
+    for name in ("page", "check"):
+        st.query_params.pop(name, None)
     st.session_state.pop("page", None)
 
 

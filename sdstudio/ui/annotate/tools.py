@@ -5,11 +5,12 @@ from collections.abc import Callable
 import streamlit as st
 
 from sdstudio.datasets import DatasetStore
-from sdstudio.ui.annotate import bring_in, drafts, prepare, settings, take_out, words
+from sdstudio.ui.annotate import bring_in, check, drafts, prepare, settings, take_out, versions, words
 from sdstudio.workspace import Workspace
 
 MENU: dict[str, Callable[[Workspace, DatasetStore], None]] = {
     "Words…": words.show_words,
+    "Snapshots…": versions.show_snapshots,
     "Prepare pictures…": prepare.prepare_pictures,
     "Export…": take_out.export,
     "Settings…": settings.change_settings,
@@ -21,6 +22,8 @@ def show_tools(workspace: Workspace, store: DatasetStore) -> None:
         drafts.draft_captions(workspace, store)
     if st.button("Add pictures", icon=":material/add_photo_alternate:", key="open-add"):
         bring_in.add_in_dialog(workspace, store.name)
+    if st.button("Check", icon=":material/fact_check:", key="open-check", help="What to look at before training"):
+        check.check_dataset(workspace, store)
     chosen = st.menu_button("More", list(MENU), icon=":material/more_horiz:", key="more")
     if chosen:
         MENU[chosen](workspace, store)

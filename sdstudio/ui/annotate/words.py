@@ -6,24 +6,19 @@ from collections import Counter
 import streamlit as st
 
 from sdstudio.datasets import DatasetStore
+from sdstudio.datasets.words import tag_frequency, word_frequency
 from sdstudio.ui.annotate import filters
 from sdstudio.ui.text import count, literal
 from sdstudio.workspace import Workspace
 
 SHOWN = 80
-_WORD = re.compile(r"\w[\w'’-]*")
 
 
 @st.dialog("Words", width="medium")
 def show_words(workspace: Workspace, store: DatasetStore) -> None:
-    words: Counter[str] = Counter()
-    tags: Counter[str] = Counter()
-    captions = 0
-    for image in store.captions():
-        captions += bool(image.caption)
-        words.update(set(_WORD.findall(image.caption.lower())))
-        tags.update({tag.strip().lower() for tag in image.caption.split(",")} - {""})
-    st.caption(f"In how many of {count(captions, 'caption')} each one is. Choose one to see them.")
+    captions = [image.caption for image in store.captions() if image.caption]
+    words, tags = word_frequency(captions), tag_frequency(captions)
+    st.caption(f"In how many of {count(len(captions), 'caption')} each one is. Choose one to see them.")
     by_word, by_tag = st.tabs([f"{len(words):,} words", f"{len(tags):,} tags"])
     with by_word:
         pick(words, "words", r"(?i)(?<!\w){}(?!\w)")

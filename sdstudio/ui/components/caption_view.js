@@ -38,8 +38,8 @@ function createView(root) {
     const tags = { same: "span", gone: "del", new: "ins" }
     const nodes = parts.flatMap((part) => {
       const element = document.createElement(tags[part.kind])
-      element.textContent = part.words.join(" ")
-      return [element, " "]
+      element.textContent = joinPieces(part.words)
+      return /^[,.;:!?)]/.test(element.textContent) ? [element] : [" ", element]
     })
     find(".draft-text").replaceChildren(...nodes)
   }

@@ -1,8 +1,14 @@
 /* Words of captions: the difference between two, the slots of a template, a word that is missing. */
 
+const PIECES = /[\p{L}\p{N}_'’-]+|[^\s\p{L}\p{N}_'’-]+/gu
+
+function joinPieces(pieces) {
+  return pieces.join(" ").replace(/ ([,.;:!?)])/g, "$1")
+}
+
 function diffWords(before, after) {
-  const left = before.split(/\s+/).filter(Boolean)
-  const right = after.split(/\s+/).filter(Boolean)
+  const left = before.match(PIECES) ?? []
+  const right = after.match(PIECES) ?? []
   const common = Array.from({ length: left.length + 1 }, () => new Array(right.length + 1).fill(0))
   for (let i = left.length - 1; i >= 0; i--) {
     for (let j = right.length - 1; j >= 0; j--) {
