@@ -89,6 +89,25 @@ def test_no_pickle_and_no_remote_code() -> None:
             assert word not in text, f"{path.relative_to(ROOT)} contains {word!r}"
 
 
+POSIX_ONLY = {
+    "fork", "forkpty", "getegid", "geteuid", "getgid", "getpgid", "getpgrp", "getuid", "killpg", "mkfifo", "nice",
+    "pread", "pwrite", "sched_getaffinity", "sched_setaffinity", "setpgid", "setsid", "statvfs", "uname", "wait",
+}  # fmt: skip
+GUARDS = ("os.name", "sys.platform", 'hasattr(os, "')
+
+
+def test_calls_that_windows_lacks_are_guarded() -> None:
+    for path in [*PACKAGE.rglob("*.py"), ROOT / "app.py", *(ROOT / "pages").glob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        if any(guard in text for guard in GUARDS):
+            continue
+        for node in ast.walk(ast.parse(text)):
+            called = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
+            assert not (called and node.attr in POSIX_ONLY), f"{path.relative_to(ROOT)} uses os.{node.attr}"
+        loaded = imports(path, module_level=True)
+        assert not loaded & {"fcntl", "pwd", "grp", "resource", "termios"}, f"{path.relative_to(ROOT)} imports {loaded}"
+
+
 def test_listing_every_plug_in_loads_no_torch() -> None:
     code = (
         "import sys; from sdstudio import registry\n"

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import re
 import secrets
 from collections.abc import Callable
@@ -229,8 +228,10 @@ def write_image(folder: Path, image: GeneratedImage, picture: Image.Image, info:
     picture.save(buffer, "PNG", pnginfo=info)
     atomic_write(folder / image.file, buffer.getvalue())
     with (folder / RECORDS_FILE).open("ab+") as file:
-        if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
-            file.write(b"\n")  # ends a line that a crash has torn
+        if file.seek(0, io.SEEK_END):
+            file.seek(-1, io.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")  # ends a line that a crash has torn
         file.write(json.dumps(to_json(image), ensure_ascii=False).encode() + b"\n")
 
 
