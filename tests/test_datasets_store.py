@@ -1,15 +1,9 @@
 """The caption store: nothing acknowledged is lost, nobody is overwritten in silence, the past can be undone."""
 
 import io
-import os
-import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -419,58 +413,3 @@ def test_a_failed_migration_leaves_the_old_version(tmp_path):
     assert names == {"migration", "a"}
     database.migrate([first, ("CREATE TABLE c (d)",)])
     database.migrate([first, ("CREATE TABLE c (d)",)])
-
-
-WRITER = """
-import sys, time
-from pathlib import Path
-from sdstudio.datasets import Conflict, DatasetStore
-folder, id, name = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-store = DatasetStore(folder)
-number = 0
-while True:
-    try:
-        text = f"{name} {number}"
-        after = store.set_caption(id, text, f"person:{name}", store.image(id).version)
-        print(after.version, text, flush=True)
-        number += 1
-        time.sleep(0.02)  # let the others have a turn
-    except Conflict:
-        pass
-"""
-
-
-@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
-def test_writers_killed_at_random_lose_no_acknowledged_edit(store, red, tmp_path):
-    """4 writers race on one picture and are killed one by one: every edit that was printed is in the history."""
-    generator = random.Random(1)
-    writers = {}
-    for name in ("w0", "w1", "w2", "w3"):
-        with (tmp_path / name).open("wb") as said:
-            command = [sys.executable, "-c", WRITER, str(store.folder), red, name]
-            writers[name] = subprocess.Popen(command, stdout=said, cwd=Path(__file__).parents[1])
-    try:
-        deadline = time.monotonic() + 60
-        while any((tmp_path / name).stat().st_size == 0 for name in writers) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        for process in writers.values():
-            time.sleep(generator.uniform(0.05, 0.3))
-            process.send_signal(signal.SIGKILL)
-    finally:
-        for process in writers.values():
-            process.kill()
-            process.wait()
-    acknowledged = {}
-    for name in writers:
-        for line in (tmp_path / name).read_text().splitlines(keepends=True):
-            if line.endswith("\n"):
-                version, _, text = line.rstrip("\n").partition(" ")
-                acknowledged[int(version)] = (f"person:{name}", text)
-    entries = store.history(red)
-    stored = {entry.version: (entry.who, entry.caption) for entry in entries}
-    assert len({who for who, _ in acknowledged.values()}) == 4
-    assert {version: stored.get(version) for version in acknowledged} == acknowledged
-    assert [entry.version for entry in entries] == list(range(1, len(entries) + 1))
-    assert store.image(red).caption == entries[-1].caption
-    with store._database.read() as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
