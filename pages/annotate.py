@@ -8,6 +8,7 @@ from sdstudio.datasets import DatasetInfo, list_datasets, open_dataset
 from sdstudio.datasets.query import Query
 from sdstudio.ui.annotate import check, filters
 from sdstudio.ui.annotate.bring_in import add_pictures
+from sdstudio.ui.annotate.drafts import VIEW, show_drafts
 from sdstudio.ui.annotate.editor import show_editor
 from sdstudio.ui.annotate.grid import show_grid
 from sdstudio.ui.annotate.jobs_view import show_job
@@ -34,6 +35,9 @@ def main() -> None:
         st.info(
             "This dataset is empty: bring pictures in with **Add pictures**.", icon=":material/add_photo_alternate:"
         )
+        return
+    if in_address("view") == VIEW:
+        show_drafts(workspace, store)
         return
     if in_address("image"):
         show_editor(store, check.narrowed(store, filters.choose_query(store)))

@@ -18,12 +18,13 @@ from streamlit.testing.v1 import AppTest
 from sdstudio import jobs
 from sdstudio.datasets import DatasetStore, create_dataset
 from sdstudio.datasets.query import Query
+from sdstudio.datasets.trying import TRIES_FILE, TriedCaption
 from sdstudio.jobs.folder import read_state, write_state
-from sdstudio.schema import GenerateConfig, TrainConfig, UserError, from_json
+from sdstudio.schema import CaptionConfig, GenerateConfig, PushConfig, TrainConfig, UserError, from_json, to_json
 from sdstudio.ui import captioning, files
 from sdstudio.ui.captioning import Answer, Edit, Message
 from sdstudio.ui.text import ago, count, duration, literal
-from sdstudio.workspace import Workspace, read_json
+from sdstudio.workspace import Workspace, read_json, write_json
 
 ROOT = Path(__file__).parents[1]
 MAIN = ROOT / "sdstudio" / "ui" / "main.py"
@@ -173,6 +174,58 @@ def test_a_check_leads_to_the_pictures_concerned(workspace: Workspace, store: Da
     shown.button(key="forget-check").click().run()
     assert "**4 pictures**" in words(shown)
     assert "**4 pictures**" in words(open_page("annotate", check="of-another-day"))
+
+
+def test_settings_are_tried_side_by_side(workspace: Workspace, store: DatasetStore) -> None:
+    app = open_page("annotate", view="drafts")
+    app.button(key="try").click().run()
+    app.number_input(key="captioner.blip.min_length").set_value(9)
+    app.button(key="try").click().run()
+    assert not app.exception and not app.error
+    second, first = jobs.list_jobs(workspace, "try")
+    assert app.query_params["tries"] == f"{first.id},{second.id}"
+    write_json(first.folder / TRIES_FILE, [to_json(TriedCaption(setting=0, id=ids(store)[0], caption=HOSTILE))])
+    write_json(second.folder / TRIES_FILE, [to_json(TriedCaption(setting=0, id=ids(store)[0], error="It failed."))])
+    said = words(open_page("annotate", view="drafts", tries=app.query_params["tries"]))
+    assert literal(HOSTILE) in said and "It failed" in said
+    assert "as it comes" in said and "min length 9" in said
+    assert captions(store)[0] == HOSTILE and store.images()[0].machine_caption == ""
+
+
+def test_drafting_is_submitted_as_the_form_says(workspace: Workspace, store: DatasetStore) -> None:
+    app = open_page("annotate", view="drafts")
+    app.number_input(key="captioner.blip.num_beams").set_value(2)
+    app.button(key="draft").click().run()
+    assert not app.exception
+    [job] = jobs.list_jobs(workspace, "caption")
+    config = from_json(CaptionConfig, read_json(job.folder / "config.json"))
+    assert (config.dataset, config.only_empty, config.options["num_beams"]) == ("cats", True, 2)
+    assert app.query_params["job"] == job.id and "view" not in app.query_params
+
+
+def test_a_push_is_listed_first_and_its_token_is_handed_over_in_secret(
+    workspace: Workspace, store: DatasetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def form() -> None:
+        from sdstudio.datasets import open_dataset
+        from sdstudio.ui.annotate import push
+        from sdstudio.workspace import current_workspace
+
+        push.show_form(current_workspace(), open_dataset(current_workspace(), "cats"))
+
+    sent: list[tuple[object, ...]] = []
+    monkeypatch.setattr("sdstudio.ui.annotate.push.start", lambda *asked: sent.append(asked))
+    app = AppTest.from_function(form, default_timeout=60).run()
+    said = words(app)
+    assert "only its owner sees it" in said and "README.md" in said and "parquet" in said
+    app.text_input(key="push.cats.repository").set_value("ann/cats")
+    next(field for field in app.text_input if field.label == "Token").set_value("hf_canary")
+    app.button(key="push").click().run()
+    assert not app.exception
+    [(_, kind, config, title, secrets)] = sent
+    assert kind == "push" and isinstance(config, PushConfig) and secrets == {"HF_TOKEN": "hf_canary"}
+    assert (config.dataset, config.repository, config.private) == ("cats", "ann/cats", True)
+    assert "hf_canary" not in words(app) + str(title) + str(config)
 
 
 def test_the_progress_counts_what_a_person_changed(workspace: Workspace, store: DatasetStore) -> None:

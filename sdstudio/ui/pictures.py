@@ -35,7 +35,7 @@ def image_items(workspace: Workspace, folder: Path, images: Sequence[GeneratedIm
             id=image.file,
             src=job_png_url(workspace, folder / image.file),
             text=image.prompt,
-            note=f"seed {image.seed} · {model_label(image)}",
+            note=f"{'⚠ ' if image.flags else ''}seed {image.seed} · {model_label(image)}",
         )
         for image in images
     ]

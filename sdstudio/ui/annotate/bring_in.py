@@ -7,6 +7,7 @@ import streamlit as st
 from sdstudio.datasets import stage_uploads
 from sdstudio.schema import ImportConfig, from_json
 from sdstudio.ui.annotate.jobs_view import start
+from sdstudio.ui.annotate.push import secrets_of, token_field
 from sdstudio.ui.forms import config_form
 from sdstudio.ui.session import told
 from sdstudio.workspace import Workspace, check_name
@@ -56,13 +57,15 @@ def add_pictures(workspace: Workspace, dataset: str) -> None:
                 bring_in(workspace, into, path.strip(), options, "detect")
     with hub:
         name = st.text_input("Name on the Hub", key="import-hub", placeholder="owner/name")
-        st.caption("A private set needs HF_TOKEN or `hf auth login` on this machine.")
+        token = token_field("Only for a private set; without one here, that of this machine's login is taken.")
         options = config_form(ImportConfig, key="import-from-hub", skip=ALWAYS | {"caption_lines", "kohya_folders"})
         if st.button("Import", key="import-hub-start", type="primary", disabled=not name.strip()):
             with told():
-                bring_in(workspace, into, name.strip(), options, "hub")
+                bring_in(workspace, into, name.strip(), options, "hub", token)
 
 
-def bring_in(workspace: Workspace, dataset: str, place: str, options: dict[str, Any], source: str) -> None:
+def bring_in(
+    workspace: Workspace, dataset: str, place: str, options: dict[str, Any], source: str, token: str = ""
+) -> None:
     config = from_json(ImportConfig, {**options, "dataset": dataset, "folder": place, "source": source})
-    start(workspace, "import", config, f"Import into {dataset}")
+    start(workspace, "import", config, f"Import into {dataset}", secrets_of(token))

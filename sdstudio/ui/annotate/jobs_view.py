@@ -1,11 +1,12 @@
 """The job that the page follows: started here, named in the address, its report shown when it has ended."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
 from sdstudio import jobs
-from sdstudio.schema import CaptionConfig, ImportConfig, Job, JobKind
+from sdstudio.schema import Job, JobKind
 from sdstudio.ui.job_card import follow
 from sdstudio.ui.session import in_address, put_in_address, told
 from sdstudio.ui.text import count, literal
@@ -15,9 +16,12 @@ REPORT_FILE = "report.json"
 SHOWN = 200
 
 
-def start(workspace: Workspace, kind: JobKind, config: CaptionConfig | ImportConfig, title: str) -> None:
-    """Queue the job and follow it on the page."""
-    job = jobs.submit(workspace, kind, config, title)
+def start(
+    workspace: Workspace, kind: JobKind, config: Any, title: str, secrets: Mapping[str, str] | None = None
+) -> None:
+    """Queue the job, take the page back to the pictures, and follow it there."""
+    job = jobs.submit(workspace, kind, config, title, secrets)
+    put_in_address("view", "")
     put_in_address("job", job.id)
     st.rerun()
 
@@ -52,6 +56,9 @@ def show_report(job: Job) -> None:
             f"**{count(report['drafted'], 'caption')}** drafted, {report['kept_beside']:,} kept beside a person's."
         )
         show_refused([(item["file_name"], item["error"]) for item in report["failed"]])
+    if job.kind == "push" and report["url"]:
+        sent = f"{count(report['sent'], 'file')} sent, {report['already_there']:,} there already"
+        st.markdown(f"{sent}: [{literal(report['repository'])}]({report['url']})")
 
 
 def show_refused(refused: list[tuple[Any, Any]]) -> None:
