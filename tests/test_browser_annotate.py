@@ -73,3 +73,21 @@ def test_a_conflict_is_kept_until_it_is_resolved(page: Page, address: str, store
     box.press("Control+y")
     expect(box).to_have_value("mine")
     assert store.image(first.id).caption == "mine"
+
+
+def test_a_change_meets_exactly_the_selected(page: Page, address: str, store: DatasetStore) -> None:
+    page.goto(f"{address}/annotate?dataset=cats")
+    boxes = page.get_by_label("Select this picture")
+    boxes.nth(1).check()
+    boxes.nth(3).click(modifiers=["Shift"])
+    expect(page.get_by_text("3 selected")).to_be_visible()
+    page.get_by_role("button", name="Change…").click()
+    page.get_by_role("dialog").get_by_text("Append tag").click()
+    page.get_by_label("Tag", exact=True).fill("sleepy")
+    page.get_by_role("button", name="Change 3 pictures").click()
+    expect(page.get_by_text("a cat, sleepy")).to_have_count(3)
+    changed = [place for place, image in enumerate(store.images()) if image.caption == "a cat, sleepy"]
+    assert changed == [1, 2, 3]
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("a cat, sleepy")).to_have_count(0)
+    assert {image.caption for image in store.images()} == {"a cat"}

@@ -131,6 +131,22 @@ def test_the_filter_keeps_what_it_says(
     assert said in words(open_page("annotate", **query))
 
 
+def test_a_long_set_is_turned_page_by_page(
+    workspace: Workspace, store: DatasetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdstudio.ui.annotate.grid.PAGE_SIZE", 2)
+    pages: list[list[str]] = []
+    monkeypatch.setattr(
+        "sdstudio.ui.annotate.grid.gallery", lambda items, **rest: pages.append([item.id for item in items])
+    )
+    open_page("annotate")
+    open_page("annotate", page="2")
+    open_page("annotate", page="7")
+    open_page("annotate", page="2", contains="a cat")
+    order = ids(store)
+    assert pages == [order[:2], order[2:], order[:2], order[1:3]]
+
+
 def test_a_bulk_change_is_shown_done_and_taken_back(workspace: Workspace, store: DatasetStore) -> None:
     def form(chosen: list[str]) -> None:
         from sdstudio.datasets import open_dataset

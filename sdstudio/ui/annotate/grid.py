@@ -21,19 +21,19 @@ def show_grid(store: DatasetStore, query: Query, total: int) -> None:
         st.button("Show all pictures", key="show-all", on_click=filters.show_all)
         return
     pages = -(-total // PAGE_SIZE)
-    page = min(int(st.session_state.get("page") or st.query_params.get("page") or 1), pages)
+    pictures = st.container()
+    page = st.pagination(pages, key="page", bind="query-params") if pages > 1 else 1
     images = store.page(query, (page - 1) * PAGE_SIZE, PAGE_SIZE)
-    show_line(store, query, total, images)
-    gallery(
-        [to_item(store.name, image) for image in images],
-        key="grid",
-        on_open=lambda image_id: put_in_address("image", image_id),
-        on_select=lambda ids: chosen_in_browser(store.name, ids),
-        selected=selection(store.name),
-        revision=revision(),
-    )
-    if pages > 1:
-        st.pagination(pages, key="page", bind="query-params")
+    with pictures:
+        show_line(store, query, total, images)
+        gallery(
+            [to_item(store.name, image) for image in images],
+            key="grid",
+            on_open=lambda image_id: put_in_address("image", image_id),
+            on_select=lambda ids: chosen_in_browser(store.name, ids),
+            selected=selection(store.name),
+            revision=revision(),
+        )
 
 
 def show_line(store: DatasetStore, query: Query, total: int, images: list[CaptionedImage]) -> None:
