@@ -79,11 +79,11 @@ def machine() -> str:
 def draw(folder: Path, count: int, side: int) -> None:
     """Soft colours with a little grain: about as hard to decode as a photo of that size."""
     generator = np.random.default_rng(0)
-    grain = generator.integers(-8, 9, (64, side, side, 3))
+    grain = [Image.fromarray(generator.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(16)]
     for index in range(count):
-        soft = Image.fromarray(generator.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((side, side))
-        pixels = (np.asarray(soft, dtype=np.int16) + grain[index % 64]).clip(0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / f"{index:06d}.jpg", quality=80)
+        corners = Image.fromarray(generator.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        soft = corners.resize((side, side), Image.Resampling.BILINEAR)
+        Image.blend(soft, grain[index % len(grain)], 0.06).save(folder / f"{index:06d}.jpg", quality=80)
 
 
 def bring_in(workspace: Workspace, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
 from sdstudio.datasets import create_dataset, fit
 from sdstudio.schema import UserError
@@ -93,9 +93,9 @@ def test_the_share_that_is_lost(choice, size, share):
 def test_what_cannot_be_done_is_said(monkeypatch):
     with pytest.raises(UserError, match="There is no fit 'stretch'"):
         fit.apply(Image.new("RGB", (8, 8)), "stretch", 8)
-    monkeypatch.setattr(fit, "find_spec", lambda name: None)
+    monkeypatch.setattr(fit, "_cascade", lambda: None)
     assert not fit.faces_can_be_found()
-    with pytest.raises(UserError, match="needs OpenCV, which is not installed"):
+    with pytest.raises(UserError, match="needs OpenCV 4, which is not installed"):
         fit.apply(Image.new("RGB", (8, 8)), "face", 8)
 
 
@@ -108,9 +108,23 @@ def test_the_face_crop_is_around_the_face(monkeypatch, box, expected):
             assert grey.shape == (100, 300)
             return np.array([box])
 
-    monkeypatch.setattr(fit, "find_spec", lambda name: name)
     monkeypatch.setattr(fit, "_cascade", Detector)
     assert fit.offset(Image.new("RGB", (300, 100)), "face") == expected
+
+
+@pytest.mark.skipif(not fit.faces_can_be_found(), reason="needs OpenCV 4")
+def test_a_drawn_face_is_found():
+    picture = Image.new("RGB", (600, 240), (90, 110, 140))
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((364, 50, 476, 190), fill=(225, 185, 160))
+    for eye in (395, 445):
+        draw.ellipse((eye - 12, 94, eye + 12, 107), fill=(60, 40, 35))
+        draw.rectangle((eye - 17, 85, eye + 17, 91), fill=(80, 55, 45))
+    draw.polygon([(420, 106), (412, 134), (428, 134)], fill=(240, 205, 180))
+    draw.rectangle((410, 134, 430, 138), fill=(170, 120, 105))
+    draw.ellipse((398, 152, 442, 162), fill=(150, 70, 70))
+    left, _, right, _ = fit.window(picture.filter(ImageFilter.GaussianBlur(2)), "face")
+    assert left <= 364 and right >= 476
 
 
 def test_without_a_face_the_face_crop_is_the_smart_one(monkeypatch):

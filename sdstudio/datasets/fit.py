@@ -7,7 +7,6 @@ background draws it away from a plain subject; look at the preview.
 
 import math
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,8 @@ CHOICES = {
     "none": "Keep the shape, in size buckets",
 }
 NO_FACES = (
-    "The face crop needs OpenCV, which is not installed; "
-    "run `pip install opencv-python-headless` or choose another fit."
+    "The face crop needs OpenCV 4, which is not installed; "
+    "run `pip install 'opencv-python-headless<5'` or choose another fit."
 )
 _SMALL = 128
 _SATURATION = 0.1
@@ -67,19 +66,20 @@ def window(picture: Image.Image, choice: str) -> tuple[int, int, int, int]:
 
 
 def offset(picture: Image.Image, choice: str) -> float:
-    """Where the crop lies along the longer side: 0 at its beginning, 0.5 in the middle, 1 at its end."""
-    if choice == "smart" or (choice == "face" and not _faces(picture)):
+    """Where the crop lies along the longer side: 0 at its beginning, 0.5 in the middle, 1 at its end.
+
+    'face' lies around the faces, the larger ones more, and is as 'smart' where none is found.
+    """
+    boxes = _faces(picture) if choice == "face" else []
+    if choice == "smart" or (choice == "face" and not boxes):
         return _most_detail(picture)
-    if choice == "face":
-        boxes = _faces(picture)
-        axis = 0 if picture.width >= picture.height else 1
-        areas = [box[2] * box[3] for box in boxes]
-        centre = sum((box[axis] + box[axis + 2] / 2) * area for box, area in zip(boxes, areas, strict=True)) / sum(
-            areas
-        )
-        side, length = min(picture.size), max(picture.size)
-        return min(1.0, max(0.0, (centre - side / 2) / (length - side))) if length > side else 0.5
-    return 0.5
+    side, length = min(picture.size), max(picture.size)
+    if not boxes or side == length:
+        return 0.5
+    axis = 0 if picture.width > picture.height else 1
+    areas = [box[2] * box[3] for box in boxes]
+    centre = sum((box[axis] + box[axis + 2] / 2) * area for box, area in zip(boxes, areas, strict=True)) / sum(areas)
+    return min(1.0, max(0.0, (centre - side / 2) / (length - side)))
 
 
 def lost(width: int, height: int, choice: str, side: int) -> float:
@@ -107,8 +107,8 @@ def check(choice: str) -> None:
 
 
 def faces_can_be_found() -> bool:
-    """Whether a face detector (OpenCV's, which is optional) is installed."""
-    return find_spec("cv2") is not None
+    """Whether a face detector (that of OpenCV 4, which is optional) is installed."""
+    return _cascade() is not None
 
 
 def _bordered(picture: Image.Image, side: int, blurred: bool) -> Image.Image:
@@ -152,9 +152,7 @@ def _energy(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _faces(picture: Image.Image) -> list[tuple[int, int, int, int]]:
-    """Boxes (left, top, width, height) of the frontal faces that OpenCV's Haar cascade (Viola and Jones 2001) finds."""
-    if not faces_can_be_found():
-        raise UserError(NO_FACES)
+    """Boxes (left, top, width, height) of the frontal faces that a Haar cascade (Viola and Jones 2001) finds."""
     grey = np.asarray(picture.convert("L"))
     least = max(20, min(picture.size) // 12)
     found = _cascade().detectMultiScale(grey, scaleFactor=1.1, minNeighbors=5, minSize=(least, least))
@@ -163,6 +161,11 @@ def _faces(picture: Image.Image) -> list[tuple[int, int, int, int]]:
 
 @cache
 def _cascade() -> Any:
-    import cv2
+    """OpenCV's detector of frontal faces; None where it is not installed (OpenCV 5 comes without it)."""
+    try:
+        import cv2
 
-    return cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
+        cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
+    except (ImportError, AttributeError):
+        return None
+    return None if cascade.empty() else cascade
