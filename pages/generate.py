@@ -81,6 +81,7 @@ def show_batch(workspace: Workspace, job: Job) -> None:
             st.caption("This batch holds no pictures.")
         return
     st.caption(f"{count(len(images), 'picture')}. Choose one to see its settings and to download it.")
+    show_flags(images)
 
     def opened(file: str) -> None:
         st.session_state[OPENED] = [job.id, file]
@@ -89,6 +90,12 @@ def show_batch(workspace: Workspace, job: Job) -> None:
     gallery(image_items(workspace, job.folder, images), key=f"batch-{job.id}", on_open=opened, cell=10)
     with st.expander("Settings of this batch", icon=":material/tune:"):
         st.json(read_json(job.folder / "config.json"))
+
+
+def show_flags(images: list[GeneratedImage]) -> None:
+    """What was not asked for, each once; the pictures that it holds for carry a warning sign."""
+    for flag in dict.fromkeys(flag for image in images for flag in image.flags):
+        st.markdown(f":orange[⚠] {literal(flag)}")
 
 
 def side_by_side(images: list[GeneratedImage]) -> list[GeneratedImage]:
@@ -113,6 +120,7 @@ def show_picture(workspace: Workspace, job: Job, image: GeneratedImage) -> None:
     tiny = " tiny" if max(image.width, image.height) <= 192 else ""
     st.html(f'<img class="studio-picture{tiny}" src="{source}" alt="The picture">')
     st.text(image.prompt)
+    show_flags([image])
     facts = {
         "Model": model_label(image),
         "Seed": str(image.seed),

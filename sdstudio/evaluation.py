@@ -29,7 +29,7 @@ from sdstudio.results import (
     table_csv,
     table_latex,
 )
-from sdstudio.schema import Metric, ModelRef, Protocol, UserError, to_json
+from sdstudio.schema import GeneratedImage, Metric, ModelRef, Protocol, UserError, to_json
 from sdstudio.workspace import Workspace, atomic_write, write_json
 
 __all__ = ["check_protocol", "protocol_hash", "read_evaluation", "read_results", "results_table", "run_evaluate"]
@@ -191,17 +191,19 @@ def _within(path: Path, root: Path) -> str:
 
 def _draw(rows: Sequence[Row], protocol: Protocol, ctx: JobContext) -> list[Row]:
     """The rows with their pictures, as far as the job was not stopped; what lies in the folder is not drawn again."""
-    from sdstudio.engine.generate import draw
+    from sdstudio.engine.generate import draw, flag_logger
 
     total = len(rows) * (len(protocol.prompts) + len(protocol.drift_prompts)) * len(protocol.seeds)
     done = 0
     drawn = []
+    log_flags = flag_logger(ctx.log)
     for row in rows:
         wanted = _wanted(row, protocol)
 
-        def count(_: object, message: str = f"drawing with {row.label}") -> None:
+        def count(image: GeneratedImage, message: str = f"drawing with {row.label}") -> None:
             nonlocal done
             done += 1
+            log_flags(image)
             ctx.progress(done, total, "pictures", message)
 
         ctx.progress(done, total, "pictures", f"loading {row.label}")
@@ -222,7 +224,8 @@ def _draw(rows: Sequence[Row], protocol: Protocol, ctx: JobContext) -> list[Row]
             replace(picture, file=f"pictures/{row.key}/{image.file}")
             for picture, image in zip(wanted, images, strict=True)
         ]
-        drawn.append(replace(row, pictures=tuple(pictures)))
+        flags = dict.fromkeys(flag for image in images for flag in image.flags)
+        drawn.append(replace(row, pictures=tuple(pictures), flags=tuple(flags)))
     return drawn
 
 

@@ -86,7 +86,7 @@ def _sample(
     row: Row, real: Pictures | None, reference: Reference, extractor: str, encoder: "CachedEncoder", ctx: JobContext
 ) -> Sample:
     drift = [picture for picture in row.pictures if picture.drift]
-    flags: list[str] = []
+    flags = list(row.flags)
     if extractor == "starter" and row.model.base_model != "starter":
         flags.append("the starter's encoder knows only its small drawn world: choose another extractor")
     seen = len(_trained_on(ctx.workspace, row) & set(reference.ids))

@@ -34,7 +34,10 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One model of a comparison. `key` names its folder of pictures, `base` the key of the row it is paired with."""
+    """One model of a comparison. `key` names its folder of pictures, `base` the key of the row it is paired with.
+
+    `flags` are those of its pictures, each once.
+    """
 
     key: str
     label: str
@@ -43,6 +46,7 @@ class Row:
     trigger: str
     base: str
     pictures: tuple[Picture, ...] = ()
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

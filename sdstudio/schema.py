@@ -293,7 +293,10 @@ class GenerateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedImage:
-    """One line of `images.jsonl`; the same is inside the PNG. `file` is relative to the job's folder."""
+    """One line of `images.jsonl`; the same is inside the PNG. `file` is relative to the job's folder.
+
+    `flags` say what the person did not ask for and got, such as a prompt that was cut.
+    """
 
     file: str
     prompt: str
@@ -304,6 +307,7 @@ class GeneratedImage:
     settings: SampleSettings
     width: int
     height: int
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,6 +116,7 @@ def test_drift_is_paired_with_the_base_on_the_same_prompts_and_seeds(folder: Pat
 
 def test_the_base_is_asked_the_very_text_of_the_trained_model(folder: Path) -> None:
     base, trained = read_evaluation(folder).rows
+    assert base.flags == () and "was trained on other weights (starter)" in trained.flags[0]
     assert base.role == "base" and trained.role == "trained" and trained.base == base.key
     asked = [[(picture.text, picture.seed, picture.drift) for picture in row.pictures] for row in (base, trained)]
     assert asked[0] == asked[1]

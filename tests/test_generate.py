@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from PIL import Image
 from tiny_models import KINDS, SIDE, build, context
 
@@ -124,7 +125,7 @@ def test_what_is_there_is_not_drawn_again(tiny: Path, ws: Workspace, monkeypatch
     sampled: list[str] = []
     sample = generate.sample
 
-    def counted(pipeline: object, prompts: list[str], *rest: object) -> list[Image.Image]:
+    def counted(pipeline: object, prompts: list[str], *rest: object) -> list[object]:
         sampled.extend(prompts)
         return sample(pipeline, prompts, *rest)
 
@@ -175,9 +176,32 @@ def test_another_size_is_drawn_and_a_wrong_one_refused(tiny: Path, ws: Workspace
         draw(ws, model, ["a toy"], [1], SampleSettings(width=17), out)
 
 
-def test_a_prompt_that_is_cut_is_said(tiny: Path, ws: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    draw(ws, ModelRef(base_model=str(tiny / "sd1")), ["long " * 30], [1], SampleSettings(steps=1), ws.root / "out")
-    assert "Longer than the model's 24 tokens and cut: 'long long" in caplog.text
+def test_a_prompt_that_is_cut_is_said_beside_the_picture_and_once_in_the_log(
+    tiny: Path, ws: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ctx = context(ws, "images", "job")
+    model, settings = ModelRef(base_model=str(tiny / "sd1")), SampleSettings(steps=1)
+    run_generate(GenerateConfig(models=[model], prompts=["a " * 30 + "hat", "a"], count=2, settings=settings), ctx)
+    images = read_images(ctx.folder)
+    assert [len(image.flags) for image in images] == [1, 1, 0, 0]
+    assert images[0].flags[0].startswith("prompt cut after 22 tokens: lost 'a") and "hat" in images[0].flags[0][-6:]
+    assert capsys.readouterr().out.count(images[0].flags[0]) == 1
+    settings = SampleSettings(steps=1, negative_prompt="a " * 30)
+    image = draw(ws, model, ["a"], [1], settings, ctx.folder)[0]
+    assert [flag.partition(":")[0] for flag in image.flags] == ["negative prompt cut after 22 tokens"]
+
+
+def test_a_picture_that_the_safety_checker_blackened_is_flagged(
+    tiny: Path, ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blacken(self: StableDiffusionPipeline, image: torch.Tensor, *_: object) -> tuple[torch.Tensor, list[bool]]:
+        return image, [index == 1 for index in range(len(image))]
+
+    monkeypatch.setattr(StableDiffusionPipeline, "run_safety_checker", blacken)
+    model = ModelRef(base_model=str(tiny / "sd1"))
+    images = draw(ws, model, ["a", "b"], [4, 5], SampleSettings(steps=1), ws.root / "out")
+    assert [image.flags for image in images] == [(), ("blackened by the model's own safety checker (seed 5)",)]
+    assert read_images(ws.root / "out") == images
 
 
 @pytest.mark.parametrize(

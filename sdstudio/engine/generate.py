@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import logging
 import re
 import secrets
 from collections.abc import Callable
@@ -16,14 +15,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sdstudio.engine.metadata import png_info
-from sdstudio.engine.pipeline import LoadedModel, check_side, cut_prompts, load_model, pick_device
+from sdstudio.engine.pipeline import LoadedModel, check_side, cut_text, load_model, pick_device
 from sdstudio.jobs.context import JobContext
 from sdstudio.models import resolve_base_model, resolve_checkpoint
 from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, SampleSettings, UserError, from_json, to_json
 from sdstudio.workspace import Workspace, atomic_write
 
 RECORDS_FILE = "images.jsonl"
-logger = logging.getLogger(__name__)
 
 OnImage = Callable[[GeneratedImage], None]
 ShouldStop = Callable[[], bool]
@@ -47,9 +45,12 @@ def run_generate(config: GenerateConfig, ctx: JobContext) -> None:
     done, total = 0, len(pairs) * len(config.models)
     ctx.progress(0, total, "pictures")
 
+    log_flags = flag_logger(ctx.log)
+
     def count(image: GeneratedImage) -> None:
         nonlocal done
         done += 1
+        log_flags(image)
         ctx.progress(done, total, "pictures")
 
     for ref in config.models:
@@ -58,6 +59,19 @@ def run_generate(config: GenerateConfig, ctx: JobContext) -> None:
         if ctx.should_stop():
             ctx.log(f"Stopped after {done} of {total} pictures; they are kept.")
             return
+
+
+def flag_logger(log: Callable[[str], None]) -> OnImage:
+    """What logs the flags of the pictures that it is given, each flag once."""
+    known: set[str] = set()
+
+    def log_new(image: GeneratedImage) -> None:
+        for flag in image.flags:
+            if flag not in known:
+                known.add(flag)
+                log(f"Note: {flag}.")
+
+    return log_new
 
 
 def _first_seed(seed: int, folder: Path) -> int:
@@ -107,6 +121,7 @@ def draw_with(
     width, height = (
         check_side(pipeline, side, what) for side, what in ((settings.width, "width"), (settings.height, "height"))
     )
+    cut = _cut_flags(pipeline, prompts, settings.negative_prompt)
     wanted = [
         GeneratedImage(
             file="",
@@ -118,6 +133,7 @@ def draw_with(
             settings=replace(settings, seed=seed),
             width=width,
             height=height,
+            flags=loaded.flags + cut[prompt],
         )
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
@@ -126,20 +142,30 @@ def draw_with(
     for image in dict.fromkeys(image.file for image in wanted if image.file in finished):
         _tell(on_image, finished[image])
     sampler = type(pipeline.scheduler).__name__
-    for prompt in cut_prompts(pipeline, [*prompts, settings.negative_prompt]):
-        logger.warning("Longer than the model's %d tokens and cut: %r", pipeline.tokenizer.model_max_length, prompt)
     missing = list({image.file: image for image in wanted if image.file not in finished}.values())
     for start in range(0, len(missing), settings.batch_size):
         batch = missing[start : start + settings.batch_size]
         prompts, seeds = [item.prompt for item in batch], [item.seed for item in batch]
         pictures = sample(pipeline, prompts, seeds, settings, width, height, should_stop)
-        for item, picture in zip(batch, pictures, strict=False):
+        for asked, (picture, flags) in zip(batch, pictures, strict=False):
+            item = replace(asked, flags=asked.flags + flags)
             write_image(folder, item, picture, png_info(item, sampler, loaded.base_hash, loaded.label))
             finished[item.file] = item
             _tell(on_image, item)
         if len(pictures) < len(batch):
             break
     return [finished[image.file] for image in wanted if image.file in finished]
+
+
+def _cut_flags(pipeline: DiffusionPipeline, prompts: list[str], negative_prompt: str) -> dict[str, tuple[str, ...]]:
+    """For each prompt, what is lost of it and of the negative prompt, since the text encoder reads only so far."""
+    reads = pipeline.tokenizer.model_max_length - pipeline.tokenizer.num_special_tokens_to_add()
+    unread = {text: cut_text(pipeline, text) for text in {*prompts, negative_prompt}}
+
+    def flags(text: str, what: str) -> tuple[str, ...]:
+        return (f"{what} cut after {reads} tokens: lost {unread[text]!r}",) if unread[text] else ()
+
+    return {prompt: flags(prompt, "prompt") + flags(negative_prompt, "negative prompt") for prompt in prompts}
 
 
 @torch.no_grad()
@@ -151,10 +177,11 @@ def sample(
     width: int,
     height: int,
     should_stop: ShouldStop | None = None,
-) -> list[Image.Image]:
-    """One batch: picture i starts from a CPU generator seeded with seeds[i], so that it does not depend on the batch.
+) -> list[tuple[Image.Image, tuple[str, ...]]]:
+    """One batch of pictures with their flags.
 
-    The pictures are those of the plain diffusers pipeline for the same settings; none when `should_stop()` turned true.
+    Picture i starts from a CPU generator seeded with seeds[i], so that it does not depend on the batch. The
+    pictures are those of the plain diffusers pipeline for the same settings; none when `should_stop()` turned true.
     """
     stopped = False
 
@@ -180,10 +207,11 @@ def sample(
     )
     if stopped:
         return []
-    for seed, flagged in zip(seeds, getattr(output, "nsfw_content_detected", None) or [], strict=False):
-        if flagged:
-            logger.warning("The model's own safety checker has blackened the picture of seed %d", seed)
-    return list(output.images)
+    blackened = getattr(output, "nsfw_content_detected", None) or [False] * len(seeds)
+    return [
+        (picture, (f"blackened by the model's own safety checker (seed {seed})",) if black else ())
+        for picture, seed, black in zip(output.images, seeds, blackened, strict=True)
+    ]
 
 
 def read_images(folder: Path) -> list[GeneratedImage]:

@@ -1,6 +1,5 @@
 """From a base model and a checkpoint to a pipeline that draws."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +22,20 @@ from sdstudio.models import (
 from sdstudio.schema import Family, Method, ModelRef, UserError, from_json
 from sdstudio.workspace import Workspace
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A pipeline in memory; `base_hash` and `checkpoint_hash` (empty without checkpoint) name its exact weights."""
+    """A pipeline in memory; `base_hash` and `checkpoint_hash` (empty without checkpoint) name its exact weights.
+
+    `flags` say what is odd about it, for every picture that it draws.
+    """
 
     pipeline: DiffusionPipeline
     family: Family
     label: str
     base_hash: str
     checkpoint_hash: str = ""
+    flags: tuple[str, ...] = ()
 
 
 def pick_device() -> torch.device:
@@ -108,14 +109,16 @@ def load_model(ws: Workspace, ref: ModelRef, dtype: torch.dtype = torch.float32)
             f"{checkpoint.base_model!r}) and does not fit {ref.base_model!r}, which is {base.family.name!r}: "
             "choose the base model that it was trained on."
         )
+    flags: tuple[str, ...] = ()
     if base.base_hash != checkpoint.base_hash:
-        logger.warning(
-            "%s, trained on %s, is put on other weights: %s", folder.name, checkpoint.base_model, ref.base_model
+        flags = (
+            f"{checkpoint.run} step {checkpoint.step} was trained on other weights ({checkpoint.base_model}) than "
+            f"those it is put on ({ref.base_model})",
         )
     method = find_method(checkpoint.method)
     method.load(base.pipeline, folder, from_json(method.Options, checkpoint.method_options))
     label = ref.label or f"{base.label} + {checkpoint.run} step {checkpoint.step}"
-    return LoadedModel(base.pipeline, base.family, label, base.base_hash, checkpoint_hash(folder))
+    return LoadedModel(base.pipeline, base.family, label, base.base_hash, checkpoint_hash(folder), flags)
 
 
 def find_method(name: str) -> Method:
@@ -128,8 +131,16 @@ def find_method(name: str) -> Method:
 
 def cut_prompts(pipeline: DiffusionPipeline, prompts: list[str]) -> list[str]:
     """Those prompts that are longer than the text encoder takes; what is beyond its limit has no effect."""
+    return [prompt for prompt in dict.fromkeys(prompts) if cut_text(pipeline, prompt)]
+
+
+def cut_text(pipeline: DiffusionPipeline, prompt: str) -> str:
+    """What the text encoder never sees of `prompt`; empty where it takes the whole."""
+    tokens = pipeline.tokenizer(prompt).input_ids
     limit = pipeline.tokenizer.model_max_length
-    return [prompt for prompt in dict.fromkeys(prompts) if len(pipeline.tokenizer(prompt).input_ids) > limit]
+    if len(tokens) <= limit:
+        return ""
+    return str(pipeline.tokenizer.decode(tokens[limit - 1 :], skip_special_tokens=True)).strip() or "…"
 
 
 def latent_factor(pipeline: DiffusionPipeline) -> int:

@@ -20,7 +20,7 @@ from torch import Tensor
 from sdstudio.datasets import open_dataset
 from sdstudio.engine.checkpoints import load_state, save_state, write_checkpoint
 from sdstudio.engine.data import Batch, TrainingData, derived_seed, posteriors
-from sdstudio.engine.generate import draw_with, sample, write_image
+from sdstudio.engine.generate import draw_with, flag_logger, sample, write_image
 from sdstudio.engine.loss import (
     NoiseSchedule,
     add_noise,
@@ -104,10 +104,11 @@ def set_up(config: TrainConfig, ctx: JobContext) -> "Run":
 
     def draw(prompts: list[str], seeds: list[int]) -> list[Path]:
         base, folder = ModelRef(base_model=config.base_model), ctx.folder / "prior"
-        numbers = count(1)
+        numbers, log_flags = count(1), flag_logger(ctx.log)
 
         def tell(image: GeneratedImage) -> None:
             ctx.progress(0, loop.steps, "steps", f"drawing prior picture {next(numbers)} of {len(prompts)}")
+            log_flags(image)
 
         images = draw_with(model, base, prompts, seeds, _settings(pipeline, side), folder, tell, ctx.should_stop)
         if len(images) < len(prompts):
@@ -326,7 +327,7 @@ class Run:
             chosen = slice(start, start + SAMPLE_COUNT)
             prompts = self.sample_prompts[chosen]
             pictures = sample(pipeline, prompts, seeds[chosen], settings, self.side, self.side)
-            for prompt, seed, picture in zip(prompts, seeds[chosen], pictures, strict=True):
+            for prompt, seed, (picture, flags) in zip(prompts, seeds[chosen], pictures, strict=True):
                 image = GeneratedImage(
                     file=f"{seed - self.config.loop.seed:02d}.png",
                     prompt=prompt,
@@ -337,6 +338,7 @@ class Run:
                     settings=replace(settings, seed=seed),
                     width=self.side,
                     height=self.side,
+                    flags=flags,
                 )
                 sampler = type(pipeline.scheduler).__name__
                 write_image(folder, image, picture, png_info(image, sampler, self.model.base_hash, image.model.label))
