@@ -13,6 +13,7 @@ from typing import Any
 from sdstudio.schema import UserError
 
 ENV_VAR = "SDSTUDIO_WORKSPACE"
+OWN_FOLDER = f"Set {ENV_VAR} or --workspace to a folder of your own."
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -65,9 +66,7 @@ def current_workspace() -> Workspace:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(
-            f"The workspace {root} cannot be made: {error.strerror}. Set {ENV_VAR} to another folder."
-        ) from error
+        raise UserError(f"The workspace {root} cannot be made: {error.strerror}. {OWN_FOLDER}") from error
     return Workspace(root)
 
 
@@ -130,10 +129,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The parsed file; a UserError naming it when it is missing or not JSON."""
+    """The parsed file; a UserError naming it when it is missing, cannot be read or is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"There is no file {path}.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file in UTF-8.") from error
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is not valid JSON (line {error.lineno}: {error.msg}).") from error

@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sdstudio import cli, jobs, registry
+from sdstudio import cli, demo, jobs, registry
+from sdstudio.cli.flags import parse
 from sdstudio.datasets import create_dataset, open_dataset
 from sdstudio.schema import ENDED
 from sdstudio.workspace import ENV_VAR, Workspace, write_json
@@ -63,7 +67,7 @@ def test_import_list_show_export(ws: Workspace, pictures: Path, tmp_path: Path, 
 def test_json_is_all_that_standard_output_holds(ws: Workspace, pictures: Path, capsys) -> None:
     assert cli.main(["dataset", "import", str(pictures), "--dataset", "mine", "--json"]) == 0
     job = json.loads(capsys.readouterr().out)
-    assert (job["state"], job["done"]) == ("succeeded", 4)
+    assert (job["state"], job["done"], job["report"]["added"]) == ("succeeded", 4, 4)
     for command in (["dataset", "list"], ["jobs", "list"], ["jobs", "show", job["id"]], ["jobs", "logs", job["id"]]):
         assert cli.main([*command, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)
@@ -75,7 +79,10 @@ def wrong_inputs() -> list[tuple[list[str], str]]:
         (["dataset", "import", "NONE", "--dataset", "new"], "There is no folder"),
         (["dataset", "import", "TEXTS", "--dataset", "new"], "no usable picture"),
         (["dataset", "import", "PICTURES", "--dataset", "../up"], "not a usable dataset name"),
-        (["dataset", "import", "PICTURES"], "not a usable dataset name"),
+        (["dataset", "import", "PICTURES"], "No dataset is named: give --dataset NAME"),
+        (["caption"], "No dataset is named: give --dataset NAME"),
+        (["train", "--rank", "8"], "No dataset is named: give --dataset NAME"),
+        (["train", "--method", "none", "--rank", "8"], "no method named 'none'; choose one of"),
         (["dataset", "show", "none"], "There is no dataset 'none'"),
         (["dataset", "export", "mine", "PICTURES"], "is not empty"),
         (["caption", "--dataset", "none"], "There is no dataset 'none'"),
@@ -89,12 +96,17 @@ def wrong_inputs() -> list[tuple[list[str], str]]:
         (["train", "--dataset", "mine", "--steps", "0"], "steps is 0, the least is 1"),
         (["train", "--dataset", "mine", "--lr-scheduler", "up"], "choose one of constant"),
         (["train", "--dataset", "mine", "--snapshot", "0" * 64], "snapshot"),
-        (["train", "--dataset", "mine", "--loud"], "--loud"),
+        (["train", "--dataset", "mine", "--loud"], "Unrecognized arguments: --loud; `sdstudio train --help`"),
+        (["train", "--dataset", "mine", "--step", "3"], "Unrecognized arguments: --step 3"),
         (["train", "--config", "NONE"], "There is no file"),
         (["train", "--config", "TEXTS/a.png"], "is not valid JSON"),
+        (["train", "--config", "PICTURES"], "cannot be read"),
+        (["train", "--config", "PICTURES/0.png"], "is not a text file in UTF-8"),
+        (["train", "--config", "LIST"], "does not hold a JSON object"),
         (["train", "--config", "UNKNOWN"], "unknown key 'loop.stpes'"),
         (["generate"], "There is no prompt"),
         (["generate", "--prompts", "x", "--model", "runs/none/checkpoints/step-000001"], "no checkpoint"),
+        (["generate", "--prompts", "x", "--model", "nonsense"], "'nonsense' is no run"),
         (["generate", "--prompts", "x", "--model", "nonsense"], "base model 'nonsense' is unknown"),
         (["generate", "--prompts", "x", "--guidance-scale", "99"], "the most is 30"),
         (["evaluate", "--model", "base", "--metrics", "beauty"], "beauty"),
@@ -102,7 +114,10 @@ def wrong_inputs() -> list[tuple[list[str], str]]:
         (["evaluate", "--model", "runs/none"], "no checkpoint"),
         (["jobs", "show", "none"], "There is no job none"),
         (["jobs", "stop", "../../etc"], "not a usable job name"),
+        (["evaluate", "--model", "base", "--seed", "1"], "Unrecognized arguments: --seed 1"),
         (["jobs", "list", "--kind"], "expected one argument"),
+        (["jobs", "logs", "none", "--lines", "-1"], "not a whole number of at least 1"),
+        (["run", "--port", "99999"], "not a whole number from 1 to 65535"),
         (["jobs", "list", "--kind", "dance"], "no kind of job named 'dance'"),
         (["dance"], "invalid choice: 'dance'"),
         ([], "COMMAND"),
@@ -120,12 +135,15 @@ def test_wrong_input_is_one_sentence_and_code_2(
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.png").write_text("not a picture")
     write_json(tmp_path / "unknown.json", {"dataset": "mine", "loop": {"stpes": 3}})
+    write_json(tmp_path / "list.json", ["dataset", "mine"])
     places = {
         "EMPTY": tmp_path / "empty",
         "NONE": tmp_path / "none",
         "TEXTS": tmp_path / "texts",
         "TEXTS/a.png": tmp_path / "texts" / "a.png",
         "PICTURES": pictures,
+        "PICTURES/0.png": pictures / "0.png",
+        "LIST": tmp_path / "list.json",
         "UNKNOWN": tmp_path / "unknown.json",
     }
     before = contents(ws)
@@ -139,6 +157,46 @@ def test_wrong_input_is_one_sentence_and_code_2(
         assert log == []
         assert contents(ws) == before
     assert not (ws.datasets / "new").exists()
+
+
+def test_a_port_in_use_is_said(ws: Workspace, capsys) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert cli.main(["run", "--port", str(taken.getsockname()[1])]) == 2
+    assert "cannot be used (address already in use)" in capsys.readouterr().err
+
+
+def test_ctrl_c_before_a_job_says_that_nothing_was_begun(ws: Workspace, monkeypatch, capsys) -> None:
+    def interrupt(ws: Workspace) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "install_starter", interrupt)
+    assert cli.main(["caption", "--dataset", "mine"]) == 130
+    assert "Stopped; nothing was begun." in capsys.readouterr().err
+
+
+def test_a_workspace_that_cannot_be_written_says_what_to_do(ws: Workspace, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert cli.main(["dataset", "list"]) == 2
+    assert "Set SDSTUDIO_WORKSPACE or --workspace to a folder of your own." in capsys.readouterr().err
+
+
+def shown_commands() -> list[str]:
+    """Every `sdstudio …` line that a reader may copy."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    lines = "\n".join([readme, cli.EPILOG, demo.NEXT.format(lora="RUN")]).splitlines()
+    lines = [line.strip().split("   ")[0] for line in lines if re.match(r"\s*(\S*[\\/])?sdstudio [a-z]", line)]
+    return [line for line in lines if "COMMAND" not in line]
+
+
+@pytest.mark.parametrize("line", shown_commands())
+def test_every_shown_command_is_understood(line: str, capsys) -> None:
+    _, *argv = shlex.split(line.replace("\\", "/"))
+    try:
+        assert parse(cli.parser(argv), argv).command
+    except SystemExit as leaving:
+        assert leaving.code == 0 and "--help" in argv
 
 
 def test_every_plugin_has_flags(ws: Workspace, capsys) -> None:
@@ -274,6 +332,18 @@ def test_train_generate_evaluate(ws: Workspace, pictures: Path, tmp_path: Path, 
     assert cli.main([*drawing, "--seed", "5", "--count", "2"]) == 0
     files = [Path(line) for line in capsys.readouterr().out.splitlines()]
     assert len(files) == 4
+    assert cli.main([*drawing, "--json"]) == 0
+    assert [Path(file).is_file() for file in json.loads(capsys.readouterr().out)["files"]] == [True, True]
+    models = ["--model", "base", "--model", run["id"]]
+    assert cli.main(["evaluate", *models]) == 2
+    assert "name --prompts and --reference" in capsys.readouterr().err
+    assert cli.main(["evaluate"]) == 2, "the newest run is the default, and it was trained on something else"
+    assert "name --prompts and --reference" in capsys.readouterr().err
+    own = ["--prompts", "{trigger} a cat", "--metrics", "clip_score", "--steps", "2", "--json"]
+    assert cli.main(["evaluate", *models, *own]) == 0
+    compared = json.loads(capsys.readouterr().out)
+    assert {result["metric"] for result in compared["results"]} == {"clip_score"}
+    assert Path(compared["report"]).is_file()
     for file in files:
         with Image.open(file) as picture:
             assert picture.size == (64, 64)

@@ -1,0 +1,86 @@
+"""`sdstudio run`, `demo` and `doctor`."""
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import sdstudio
+from sdstudio.cli.flags import Command, say, whole_number
+from sdstudio.cli.outcomes import EXIT_FAILED, EXIT_OK, EXIT_STOPPED
+from sdstudio.schema import UserError, to_json
+from sdstudio.workspace import ENV_VAR, Workspace
+
+
+def _configure_run(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    child.add_argument(
+        "--port", type=whole_number(1, 65535), default=8501, help="the port on this machine (default 8501)"
+    )
+
+
+def _run(ws: Workspace, arguments: argparse.Namespace) -> int:
+    house = Path(sdstudio.__file__).parents[1]
+    if not (house / "app.py").is_file():
+        raise UserError(f"There is no app.py in {house}; start the studio from a clone of its repository.")
+    _check_port(arguments.port)
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(arguments.port)]
+    try:
+        return subprocess.call(command, cwd=house, env={**os.environ, ENV_VAR: str(ws.root)})
+    except KeyboardInterrupt:
+        return EXIT_OK
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left is free
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UserError(f"The port {port} cannot be used ({reason}); give another one with --port.") from error
+
+
+def _demo(ws: Workspace, arguments: argparse.Namespace) -> int:
+    from sdstudio.demo import StepFailed, run_demo
+
+    screen = sys.stderr if arguments.json else sys.stdout
+    try:
+        result = run_demo(ws, say=lambda text: print(text, file=screen, flush=True))
+    except StepFailed as error:
+        print(f"sdstudio: {error}", file=sys.stderr)
+        return EXIT_STOPPED if error.job.state == "cancelled" else EXIT_FAILED
+    if arguments.json:
+        print(json.dumps(to_json(result), indent=2))
+    return EXIT_OK
+
+
+def _doctor(ws: Workspace, arguments: argparse.Namespace) -> int:
+    from sdstudio.doctor import examine
+
+    checks = examine(ws)
+    text = "\n".join(f"{check.level:5}  {check.name}: {check.finding}" + check.advice_text() for check in checks)
+    say(arguments, [to_json(check) for check in checks], text)
+    return EXIT_FAILED if any(check.level == "error" for check in checks) else EXIT_OK
+
+
+HOUSE = {
+    "run": Command(
+        help="Start the studio in the browser.",
+        run=_run,
+        configure=_configure_run,
+    ),
+    "demo": Command(
+        help="The whole way without a browser: caption, train LoRA and SAM, evaluate, print the table.",
+        run=_demo,
+    ),
+    "doctor": Command(
+        help="Check this machine: Python, torch, memory, disk, the starter; each line says what to do.",
+        run=_doctor,
+        needs_starter=False,
+    ),
+}

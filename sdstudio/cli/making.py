@@ -1,0 +1,151 @@
+"""`sdstudio caption`, `train`, `generate` and `evaluate`."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sdstudio.cli.flags import Command, add_job_flags, config_of, peek, plugin_fields
+from sdstudio.cli.outcomes import do
+from sdstudio.cli.protocol import default_protocol
+from sdstudio.options import Field, add_flags, describe
+from sdstudio.schema import CaptionConfig, GenerateConfig, ModelRef, Protocol, TrainConfig, UserError
+from sdstudio.workspace import Workspace
+
+MODEL_HELP = "a model to ask: 'base', a run's id, a checkpoint folder, or a base model; may be given several times"
+
+
+# ---------------------------------------------------------------- caption, train
+
+
+def _caption_fields(argv: Sequence[str]) -> list[Field]:
+    name = peek(argv, "captioner", CaptionConfig().captioner)
+    return [*describe(CaptionConfig), *plugin_fields("sdstudio.captioners", "captioner", name, "options.")]
+
+
+def _train_fields(argv: Sequence[str]) -> list[Field]:
+    name = peek(argv, "method", TrainConfig().method)
+    return [*describe(TrainConfig), *plugin_fields("sdstudio.methods", "method", name, "method_options.")]
+
+
+def _configure_plugin_job(
+    fields_of: Callable[[Sequence[str]], list[Field]],
+) -> Callable[[argparse.ArgumentParser, Sequence[str]], None]:
+    def configure(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+        fields = fields_of(argv)
+        own = [item for item in fields if "options." in item.name]
+        common = [item for item in fields if item not in own]
+        add_flags(child, [item for item in common if not item.advanced], "settings")
+        add_flags(child, own, "options of the chosen plug-in")
+        add_flags(child, [item for item in common if item.advanced], "more settings")
+        child.set_defaults(fields=fields)
+        add_job_flags(child)
+
+    return configure
+
+
+def _caption(ws: Workspace, arguments: argparse.Namespace) -> int:
+    return do(ws, arguments, "caption", config_of(CaptionConfig, arguments, arguments.fields))
+
+
+def _train(ws: Workspace, arguments: argparse.Namespace) -> int:
+    return do(ws, arguments, "train", config_of(TrainConfig, arguments, arguments.fields))
+
+
+# ---------------------------------------------------------------- generate, evaluate
+
+
+def _configure_generate(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    _add_model_flags(child, describe(GenerateConfig), "settings")
+
+
+def _generate(ws: Workspace, arguments: argparse.Namespace) -> int:
+    config = config_of(GenerateConfig, arguments, arguments.fields)
+    if arguments.model:
+        config = replace(config, models=model_refs(ws, arguments.model))
+    return do(ws, arguments, "generate", config)
+
+
+def _configure_evaluate(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    fields = [item for item in describe(Protocol) if item.name != "settings.seed"]  # the protocol has `seeds`
+    _add_model_flags(child, fields, "protocol (for runs on asim-style, the starter's is the default)")
+
+
+def _evaluate(ws: Workspace, arguments: argparse.Namespace) -> int:
+    from sdstudio.models import list_checkpoints
+
+    names = arguments.model or (None if arguments.config else ["base", *(run.run for run in list_checkpoints(ws)[:1])])
+    models = model_refs(ws, names) if names else []
+    under = None if arguments.config else default_protocol(ws, arguments, models)
+    config = config_of(Protocol, arguments, arguments.fields, under)
+    return do(ws, arguments, "evaluate", replace(config, models=models or config.models))
+
+
+def _add_model_flags(child: argparse.ArgumentParser, fields: list[Field], title: str) -> None:
+    child.add_argument("--model", action="append", metavar="MODEL", help=MODEL_HELP)
+    add_flags(child, fields, title)
+    child.set_defaults(fields=fields)
+    add_job_flags(child)
+
+
+def model_refs(ws: Workspace, names: Sequence[str]) -> list[ModelRef]:
+    """What `--model` means: 'base', a run's id, a checkpoint folder, or anything that `--base-model` takes.
+
+    'base' is the base model of the first checkpoint named, the starter when there is none.
+    """
+    refs = [None if name == "base" else _model_ref(ws, name) for name in names]
+    base = next((ref.base_model for ref in refs if ref), "starter")
+    return [ref or ModelRef(base_model=base, label="base") for ref in refs]
+
+
+def _model_ref(ws: Workspace, name: str) -> ModelRef:
+    from sdstudio.models import read_checkpoint, resolve_base_model, resolve_checkpoint
+
+    is_run = name.startswith("runs/") or (ws.runs / name).is_dir() or "checkpoints" in Path(name).parts
+    if is_run or (Path(name).expanduser() / "checkpoint.json").is_file():
+        path = resolve_checkpoint(ws, name)
+        checkpoint = read_checkpoint(path)
+        return ModelRef(
+            base_model=checkpoint.base_model, checkpoint=str(path), label=f"{checkpoint.run} step {checkpoint.step}"
+        )
+    try:
+        return ModelRef(base_model=resolve_base_model(ws, name).ref, label=name)
+    except UserError as error:
+        raise UserError(
+            f"{name!r} is no run (`sdstudio jobs list --kind train` shows them), nor a model. {error}"
+        ) from error
+
+
+MAKING = {
+    "caption": Command(
+        help="Draft a caption for each picture of a dataset; a person's caption is never overwritten.",
+        run=_caption,
+        configure=_configure_plugin_job(_caption_fields),
+        examples="  sdstudio caption --dataset mine\n  sdstudio caption --dataset mine --no-only-empty --detach",
+    ),
+    "train": Command(
+        help="Teach a model what a dataset shows; the options listed are those of the chosen --method.",
+        run=_train,
+        configure=_configure_plugin_job(_train_fields),
+        examples=(
+            "  sdstudio train --dataset asim-style --method lora --rank 8 --steps 200\n"
+            "  sdstudio train --method sam --help\n"
+            "  sdstudio train --config run.json --seed 1 --detach"
+        ),
+    ),
+    "generate": Command(
+        help="Draw pictures for each prompt from each model, with the same seeds; prints the files.",
+        run=_generate,
+        configure=_configure_generate,
+        examples='  sdstudio generate --model base --model RUN --prompts "asim, a cat" --count 4 --seed 7',
+    ),
+    "evaluate": Command(
+        help="Compare models under one protocol and print the table.",
+        run=_evaluate,
+        configure=_configure_evaluate,
+        examples=(
+            "  sdstudio evaluate --model base --model RUN\n"
+            "  sdstudio evaluate --config protocol.json --model base --model RUN --seeds 0 1 2 3"
+        ),
+    ),
+}

@@ -1,0 +1,80 @@
+"""How a job that a command began is done, and what is printed about what it made."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from sdstudio import jobs
+from sdstudio.cli.flags import say
+from sdstudio.schema import Job, JobKind, to_json
+from sdstudio.workspace import Workspace, read_json
+
+EXIT_OK, EXIT_FAILED, EXIT_USER, EXIT_STOPPED = 0, 1, 2, 130
+
+
+def do(ws: Workspace, arguments: argparse.Namespace, kind: str, config: Any) -> int:
+    """Queue the job or do it here, and say how it ended; the exit code."""
+    if arguments.detach:
+        return queued(arguments, jobs.submit(ws, kind, config))
+    return ended(arguments, jobs.run_inline(ws, kind, config))
+
+
+def queued(arguments: argparse.Namespace, job: Job) -> int:
+    say(arguments, to_json(job), f"Queued {job.id}; `sdstudio jobs show {job.id}` tells how it goes.")
+    return EXIT_OK
+
+
+def ended(arguments: argparse.Namespace, job: Job) -> int:
+    """Print what the ended job made, or why it made nothing; the exit code."""
+    made, text = MADE[job.kind](job) if job.state == "succeeded" and job.kind in MADE else ({}, job.message)
+    if arguments.json or job.state == "succeeded":
+        say(arguments, {**to_json(job), **made}, text)
+    if job.state == "succeeded":
+        return EXIT_OK
+    print(f"sdstudio: {job.error or job.message}", file=sys.stderr)
+    return EXIT_FAILED if job.state == "failed" else EXIT_STOPPED
+
+
+def _imported(job: Job) -> tuple[dict[str, Any], str]:
+    report = read_json(job.folder / "report.json")
+    text = f"{report['added']} added, {report['duplicates']} there already, {len(report['refused'])} refused."
+    return {"report": report}, text
+
+
+def _captioned(job: Job) -> tuple[dict[str, Any], str]:
+    return {"report": read_json(job.folder / "report.json")}, f"{job.done} of {job.total} {job.unit} captioned."
+
+
+def _trained(job: Job) -> tuple[dict[str, Any], str]:
+    from sdstudio.cli.protocol import evaluate_command
+
+    return {}, (
+        f"Trained {job.id}, {job.done} {job.unit}; its folder is {job.folder}.\n"
+        f"See what it learned: {evaluate_command(job)}"
+    )
+
+
+def _drawn(job: Job) -> tuple[dict[str, Any], str]:
+    lines = (job.folder / "images.jsonl").read_text(encoding="utf-8").splitlines()
+    files = [str(job.folder / json.loads(line)["file"]) for line in lines]
+    return {"files": files}, "\n".join(files)
+
+
+def _compared(job: Job) -> tuple[dict[str, Any], str]:
+    from sdstudio.results import read_results, results_text
+
+    results, report = read_results(job.folder), job.folder / "report.html"
+    text = f"{results_text(results)}\nReport with pictures: {report}"
+    return {"results": [to_json(result) for result in results], "report": str(report)}, text
+
+
+MADE: dict[JobKind, Callable[[Job], tuple[dict[str, Any], str]]] = {
+    "import": _imported,
+    "caption": _captioned,
+    "train": _trained,
+    "generate": _drawn,
+    "evaluate": _compared,
+}
+"""For each kind of job, what it made: keys beside those of the job in --json, and a text."""
