@@ -27,7 +27,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from sdstudio.datasets import create_dataset, open_dataset
+from sdstudio.datasets import create_dataset, open_dataset, preflight
 from sdstudio.datasets.adding import NewPicture
 from sdstudio.datasets.bulk import FindReplace
 from sdstudio.datasets.query import Query
@@ -39,6 +39,7 @@ WORDS = (  # noqa: SIM905
     "street house tree dog cat car book outside inside night daytime simpson family kitchen school smiling holding"
 ).split()
 REGEXES = (r"red \w+", r"(man|woman) sitting", r"^asim.*night$", r"(?i)SIMPSON", r"\b(dog|cat)\b.*\bcar\b", r"hair$")
+ONCE = ("bulk edit of all", "its undo", "preflight", "snapshot")
 BARS = {"open": 300, "page flip": 300, "filter": 300, "regex": 300, "save": 20}
 
 
@@ -129,7 +130,7 @@ def ask(workspace: Workspace) -> dict[str, list[float]]:
     chosen = random.Random(1)
     store = open_dataset(workspace, NAME)
     ids = store.ids(Query())
-    times: dict[str, list[float]] = {kind: [] for kind in (*BARS, "bulk edit of all", "its undo")}
+    times: dict[str, list[float]] = {kind: [] for kind in (*BARS, *ONCE)}
 
     def timed(kind: str, request: Callable[[], object]) -> None:
         start = time.perf_counter()
@@ -176,6 +177,8 @@ def ask(workspace: Workspace) -> dict[str, list[float]]:
         timed("open", lambda: show(Query()))
     timed("bulk edit of all", lambda: store.bulk(Query(), FindReplace(find="a", replacement="A"), PERSON))
     timed("its undo", lambda: store.undo_bulk(PERSON))
+    timed("preflight", lambda: preflight.check(store))
+    timed("snapshot", store.snapshot)
     times["memory"] = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000]
     return times
 

@@ -1,6 +1,7 @@
 """The caption store: nothing acknowledged is lost, nobody is overwritten in silence, the past can be undone."""
 
 import io
+import shutil
 import sqlite3
 import time
 from dataclasses import replace
@@ -11,6 +12,8 @@ from PIL import Image
 from sdstudio.datasets import Conflict, create_dataset, list_datasets, open_dataset
 from sdstudio.datasets.bulk import Mark
 from sdstudio.datasets.database import Database, journal_mode
+from sdstudio.datasets.layout import MIGRATIONS
+from sdstudio.datasets.query import Query
 from sdstudio.datasets.snapshots import diff
 from sdstudio.schema import UserError
 from sdstudio.workspace import Workspace
@@ -413,3 +416,36 @@ def test_a_failed_migration_leaves_the_old_version(tmp_path):
     assert names == {"migration", "a"}
     database.migrate([first, ("CREATE TABLE c (d)",)])
     database.migrate([first, ("CREATE TABLE c (d)",)])
+
+
+def test_a_dataset_of_the_first_version_is_brought_up_to_date(ws, store, red):
+    """The old tables are made anew beside the stored pictures, with one edit; all that came later works on them."""
+    store.add(png("blue"), "blue.png")
+    old = ws.datasets / "old"
+    shutil.copytree(store.folder, old)
+    rows = [(image.id, image.id, "png", image.file_name, image.width, image.height) for image in store.images()]
+    (old / "captions.db").unlink()
+    database = Database(old / "captions.db", "old")
+    database.migrate(MIGRATIONS[:1], create=True)
+    with database.write() as connection:
+        connection.execute("INSERT INTO dataset VALUES ('an old one')")
+        connection.executemany(
+            "INSERT INTO image (id, origin, extension, file_name, width, height, caption, version) "
+            "VALUES (?, ?, ?, ?, ?, ?, 'words', 1)",
+            rows,
+        )
+        connection.executemany(
+            "INSERT INTO history (image, version, time, who, action, caption, source, state) "
+            "VALUES (?, 1, 12.5, 'file', 'add', 'words', 'file', 'not modified')",
+            [row[:1] for row in rows],
+        )
+    opened = open_dataset(ws, "old")
+    assert [image.caption for image in opened.images()] == ["words", "words"]
+    assert opened.history(red)[0].time == 12.5
+    assert opened.set_caption(red, "new words", ANN, 1).version == 2
+    assert opened.bulk(Query(duplicate_caption=False), Mark(what="exclude"), ANN).changed == 2
+    assert opened.undo(red).caption == "new words"
+    assert opened.undo(red).caption == "words"
+    assert opened.count(Query(too_long=True)) == opened.count(Query(near_duplicate=True)) == 0
+    assert opened.add(png("red"), "again.png") == (red, False)
+    assert list_datasets(ws)[0].error == ""
