@@ -11,7 +11,8 @@ from sdstudio.datasets import create_dataset, similar
 from sdstudio.datasets.adding import NewPicture
 from sdstudio.datasets.bulk import Mark
 from sdstudio.datasets.query import Query
-from sdstudio.starter.world import random_scene, render
+from sdstudio.starter.drawing import render
+from sdstudio.starter.world import random_scene
 from sdstudio.workspace import Workspace
 
 

@@ -12,8 +12,9 @@ from sdstudio.starter import examples, logo
 from sdstudio.starter.build import autoencoder, data, measure
 from sdstudio.starter.build.export import LIMIT_MB, MODELS
 from sdstudio.starter.captions import attribute_hits, detailed_caption, full_caption, varied_caption
+from sdstudio.starter.drawing import render
 from sdstudio.starter.styles import STYLES
-from sdstudio.starter.world import UNSEEN_PAIRS, attributes, random_scene, render
+from sdstudio.starter.world import UNSEEN_PAIRS, attributes, random_scene
 from sdstudio.workspace import Workspace
 
 

@@ -10,8 +10,9 @@ from PIL import Image
 from sdstudio.datasets import create_dataset, list_datasets
 from sdstudio.schema import ModelRef, Protocol, SampleSettings
 from sdstudio.starter.captions import detailed_caption, full_caption
+from sdstudio.starter.drawing import render
 from sdstudio.starter.styles import STYLES
-from sdstudio.starter.world import MASCOT, Scene, random_scene, render
+from sdstudio.starter.world import MASCOT, Scene, random_scene
 from sdstudio.workspace import Workspace
 
 STYLE, SUBJECT = "asim", "zorby"

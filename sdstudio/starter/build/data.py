@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from sdstudio.starter.drawing import SIZE, render
 from sdstudio.starter.styles import Color
-from sdstudio.starter.world import SIZE, Scene, random_scene, render
+from sdstudio.starter.world import Scene, random_scene
 
 TRAIN_SEED, HELD_OUT_SEED, DOODLE_SEED = 1, 2, 3
 
