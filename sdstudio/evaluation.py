@@ -37,7 +37,7 @@ __all__ = ["check_protocol", "protocol_hash", "read_evaluation", "read_results",
 TRIGGER = "{trigger}"
 
 
-def run_evaluate(config: Protocol, ctx: JobContext) -> None:
+def run_evaluate(config: Protocol, ctx: JobContext) -> bool:
     """Draw what is missing, measure it, and write the results, the tables and the report into the job's folder.
 
     Pictures that an interrupted run has left are kept, and features are found again by content. Raises UserError,
@@ -59,10 +59,10 @@ def run_evaluate(config: Protocol, ctx: JobContext) -> None:
     )
     rows = _draw(rows, config, ctx)
     if ctx.should_stop():
-        return
+        return False
     results = measure(rows, metrics, reference, config.extractor, encoder, signature, ctx)
     if ctx.should_stop():
-        return
+        return False
     evaluation = Evaluation(
         protocol=config,
         protocol_hash=signature,
@@ -76,17 +76,20 @@ def run_evaluate(config: Protocol, ctx: JobContext) -> None:
     write_report(evaluation, ctx.folder, ctx.workspace)
     write_json(ctx.folder / RESULTS_FILE, to_json(evaluation))
     ctx.progress(1, 1, "comparison", f"compared {len(rows)} models")
+    return True
 
 
 def protocol_hash(protocol: Protocol, reference: Iterable[str] = (), encoder: str = "") -> str:
     """sha256 of the canonical JSON of all that makes two rows comparable.
 
     Prompts, seeds, sampler, the reference pictures' hashes and the encoder's files count; the protocol's name, its
-    models and its list of metrics do not.
+    models, its list of metrics and the settings that change no picture do not.
     """
     content = to_json(protocol)
     for key in ("name", "models", "metrics"):
         del content[key]
+    for key in ("batch_size", "seed"):  # the protocol's own seeds are drawn
+        del content["settings"][key]
     content |= {"reference_pictures": sorted(reference), "encoder": encoder}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

@@ -252,6 +252,8 @@ def test_the_base_model_is_always_a_row_and_keeps_its_label(ws: Workspace) -> No
 def test_the_hash_holds_what_makes_rows_comparable_and_nothing_else() -> None:
     given = protocol_hash(protocol(), ["a", "b"], "encoder")
     assert given == protocol_hash(protocol(name="other", models=[], metrics=["fid"]), ["b", "a"], "encoder")
+    same = protocol(settings=SampleSettings(steps=2, seed=9, batch_size=1))
+    assert given == protocol_hash(same, ["a", "b"], "encoder")
     others = [
         protocol_hash(protocol(seeds=[3]), ["a", "b"], "encoder"),
         protocol_hash(protocol(settings=SampleSettings(steps=3)), ["a", "b"], "encoder"),
