@@ -81,7 +81,7 @@ def _scores(evaluation: Evaluation) -> str:
     lines = []
     for model, row in cells(evaluation.results).items():
         role = roles.get(model, "floor")
-        about = {"base": "before training", "trained": "", "floor": "what a perfect model would get"}[role]
+        about = {"base": "before training", "trained": "", "floor": _about_floor(row.values(), metrics)}[role]
         about = f"<small>{about}</small>" if about else ""
         columns = "".join(_cell(row.get(metric.name), metric, evaluation.results, notes) for metric in metrics)
         kind = "" if role == "trained" else ' class="line"'
@@ -95,6 +95,13 @@ def _scores(evaluation: Evaluation) -> str:
         "ranked; that it is best does not prove a difference, the intervals say.</p>\n"
         + (f'<ol class="notes">{flags}</ol>' if flags else "")
     )
+
+
+def _about_floor(row: Iterable[MetricResult], metrics: Sequence[Metric]) -> str:
+    labels = {metric.name: metric.label for metric in metrics}
+    weak = [labels[cell.metric] for cell in row if not is_rankable(cell)]
+    told = "what a perfect model would get"
+    return f"{told}; too few pictures to tell: {', '.join(weak)}" if weak else told
 
 
 def _cell(cell: MetricResult | None, metric: Metric, results: Sequence[MetricResult], notes: dict[str, int]) -> str:
@@ -230,8 +237,8 @@ def _methods(evaluation: Evaluation) -> str:
     sentences.append(f"All features come from a frozen encoder: {extractors}.")
     sentences.append(
         f"All intervals are {CONFIDENCE:.0%}: t-intervals over prompt means, and for KID a two-sample jackknife over "
-        "prompts and reference pictures. FID has none. Rows are ranked only at equal N, encoder and preprocessing, and "
-        "never on fewer pictures than the encoder has dimensions."
+        "prompts and reference pictures. FID has none. Rows are ranked only at equal N, encoder and preprocessing; "
+        "FID only on more pictures than the encoder has dimensions, the other metrics only where they have an interval."
     )
     terms = "".join(
         f'<dt>{escape(metric.label)}</dt><dd>{escape(metric.summary)} <span class="soft">{escape(metric.paper)}'

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sdstudio import registry
-from sdstudio.metrics.sample import EXPLORATORY, REFUSED
+from sdstudio.metrics.sample import EXPLORATORY, NO_INTERVAL, REFUSED
 from sdstudio.schema import Metric, MetricResult, ModelRef, Protocol, from_json
 from sdstudio.workspace import read_json
 
@@ -88,7 +88,8 @@ def cells(results: Sequence[MetricResult]) -> dict[str, dict[str, MetricResult]]
 def best(results: Sequence[MetricResult], metric: Metric) -> str | None:
     """The label of the row with the best value, None where rows cannot be ranked.
 
-    The floor, refused and exploratory cells are never ranked, nor are rows of unequal N, extractor or preprocessing.
+    Never ranked are the floor, cells that were refused, are exploratory or got no interval where their metric gives
+    one, and rows of unequal N, extractor or preprocessing.
     """
     ranked = [
         (result.value, result)
@@ -105,7 +106,8 @@ def best(results: Sequence[MetricResult], metric: Metric) -> str | None:
 
 
 def is_rankable(result: MetricResult) -> bool:
-    return result.value is not None and not any(flag.startswith((EXPLORATORY, REFUSED)) for flag in result.flags)
+    unranked = (EXPLORATORY, NO_INTERVAL, REFUSED)
+    return result.value is not None and not any(flag.startswith(unranked) for flag in result.flags)
 
 
 # ---------------------------------------------------------------- numbers as text
@@ -242,7 +244,8 @@ def table_latex(evaluation: Evaluation) -> str:
         f"\\begin{{tabular}}{{l{'r' * len(metrics)}}}\n\\toprule\n"
         f"Model & {' & '.join(heads)} \\\\\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
         f"\\caption{{{_latex(evaluation.protocol.name or 'Comparison')}. Values with 95\\% intervals; "
-        f"features: {_latex(extractors)}; $^*$ exploratory, too few pictures to rank; "
+        f"features: {_latex(extractors)}; bold: the best value where rows can be ranked, which proves no difference "
+        "(the intervals tell); $^*$ not ranked: exploratory or without an interval; "
         f"protocol {evaluation.protocol_hash[:12]}.}}\n"
         "\\end{table}\n"
     )

@@ -1,6 +1,7 @@
 """Which rows may be ranked, and how numbers become text."""
 
 from sdstudio import registry
+from sdstudio.report import _about_floor
 from sdstudio.results import (
     FLOOR,
     Evaluation,
@@ -32,7 +33,7 @@ def test_best_is_lowest_or_highest_as_the_metric_says_and_never_the_floor() -> N
 def test_rows_that_cannot_be_compared_are_not_ranked() -> None:
     for changes in ({"n_generated": 7}, {"n_reference": 8}, {"extractor": "f"}, {"preprocessing": "q"}):
         assert best([cell("base", 3.0), cell("lora", 1.0, **changes)], KID) is None
-    for flag in ("exploratory: few", "refused: few"):
+    for flag in ("exploratory: few", "refused: few", "no interval: few"):
         assert best([cell("base", 3.0), cell("lora", 1.0, flags=(flag,))], KID) is None
     assert best([cell("base", 3.0), cell("lora", None), cell("sam", 2.0)], KID) == "sam"
 
@@ -50,4 +51,21 @@ def test_tables_say_what_was_refused_and_escape_their_text() -> None:
     assert table_csv(rows).splitlines()[2].startswith("50% & more,kid,,,,8,9")
     evaluation = Evaluation(protocol=Protocol(), protocol_hash="h", created=0.0, rows=(), results=tuple(rows))
     latex = table_latex(evaluation)
+    assert "textbf" not in latex and "proves no difference" in latex
     assert r"base\_1 & 2.00 {\scriptsize [1.00, 3.00]} \\" in latex and r"50\% \& more & -- \\" in latex
+
+
+def test_only_ranked_rows_are_bold() -> None:
+    def latex(*flags: str) -> str:
+        rows = (cell("base", 3.0, flags=flags), cell("lora", 1.0, flags=flags))
+        return table_latex(Evaluation(protocol=Protocol(), protocol_hash="h", created=0.0, rows=(), results=rows))
+
+    assert r"\textbf{1.00}" in latex() and r"\textbf{3.00}" not in latex()
+    assert "textbf" not in latex("no interval: too few prompts or pictures")
+
+
+def test_the_floor_of_too_few_pictures_promises_nothing() -> None:
+    rows = [cell(FLOOR, 1.0), cell(FLOOR, 1.0, metric="fid", flags=("exploratory: few",))]
+    metrics = [KID, registry.load("sdstudio.metrics")["fid"]]
+    assert _about_floor(rows[:1], metrics) == "what a perfect model would get"
+    assert _about_floor(rows, metrics).endswith("; too few pictures to tell: FID")

@@ -3,7 +3,7 @@
 Hessel et al. 2021, arXiv:2104.08718, without that paper's factor 2.5 and its cut at zero.
 """
 
-from sdstudio.metrics.sample import REFUSED, Pictures, Sample
+from sdstudio.metrics.sample import NO_INTERVAL, REFUSED, Pictures, Sample
 from sdstudio.metrics.statistics import prompt_means, t_interval
 from sdstudio.schema import Metric, MetricResult
 
@@ -17,7 +17,7 @@ def prompt_cosines(name: str, sample: Sample, pictures: Pictures | None) -> Metr
         return sample.result(name, None, n_generated=len(pictures), flags=(f"{REFUSED}: some features are not finite",))
     means = prompt_means(cosines.tolist(), pictures.groups)
     interval = t_interval(list(means.values()))
-    flags: tuple[str, ...] = () if interval else ("no interval: only one prompt",)
+    flags: tuple[str, ...] = () if interval else (f"{NO_INTERVAL}: only one prompt",)
     if pictures.truncated:
         flags += (f"truncated: {len(pictures.truncated)} of {len(means)} prompts are longer than the encoder reads",)
     return sample.result(

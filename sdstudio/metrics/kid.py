@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sdstudio.metrics.sample import Array, Interval, Pictures, Sample, against_reference
+from sdstudio.metrics.sample import NO_INTERVAL, Array, Interval, Pictures, Sample, against_reference
 from sdstudio.metrics.statistics import CONFIDENCE, t_quantile
 from sdstudio.schema import Metric, MetricResult
 
@@ -103,7 +103,7 @@ def compute(sample: Sample) -> MetricResult:
 def _measure(generated: Pictures, reference: Pictures) -> tuple[float, Interval | None, tuple[str, ...]]:
     value, error, degrees = kernel_distance_and_error(generated.pooled, reference.pooled, generated.groups)
     if not np.isfinite(error):
-        return value, None, ("no interval: too few prompts or pictures",)
+        return value, None, (f"{NO_INTERVAL}: too few prompts or pictures",)
     half = t_quantile((1 + CONFIDENCE) / 2, degrees) * error
     return value, (value - half, value + half), ()
 

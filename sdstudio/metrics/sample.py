@@ -14,6 +14,7 @@ Array = npt.NDArray[np.floating[Any]]
 
 REFUSED = "refused"
 EXPLORATORY = "exploratory"
+NO_INTERVAL = "no interval"
 """A flag that begins with one of these words keeps its row out of every ranking."""
 
 
