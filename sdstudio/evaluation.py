@@ -30,6 +30,7 @@ from sdstudio.results import (
     table_latex,
 )
 from sdstudio.schema import GeneratedImage, Metric, ModelRef, Protocol, UserError, to_json
+from sdstudio.words import count
 from sdstudio.workspace import Workspace, atomic_write, write_json
 
 __all__ = ["check_protocol", "protocol_hash", "read_evaluation", "read_results", "results_table", "run_evaluate"]
@@ -75,7 +76,7 @@ def run_evaluate(config: Protocol, ctx: JobContext) -> bool:
     atomic_write(ctx.folder / "table.tex", table_latex(evaluation))
     write_report(evaluation, ctx.folder, ctx.workspace)
     write_json(ctx.folder / RESULTS_FILE, to_json(evaluation))
-    ctx.progress(1, 1, "comparison", f"compared {len(rows)} models")
+    ctx.progress(1, 1, "comparison", f"compared {count(len(rows), 'model')}")
     return True
 
 
@@ -203,14 +204,14 @@ def _draw(rows: Sequence[Row], protocol: Protocol, ctx: JobContext) -> list[Row]
     for row in rows:
         wanted = _wanted(row, protocol)
 
-        def count(image: GeneratedImage, message: str = f"drawing with {row.label}") -> None:
+        def tell(image: GeneratedImage, message: str = f"drawing with {row.label}") -> None:
             nonlocal done
             done += 1
             log_flags(image)
             ctx.progress(done, total, "pictures", message)
 
         ctx.progress(done, total, "pictures", f"loading {row.label}")
-        ctx.log(f"Drawing {len(wanted)} pictures with {row.label}")
+        ctx.log(f"Drawing {count(len(wanted), 'picture')} with {row.label}")
         images = draw(
             ctx.workspace,
             row.model,
@@ -218,7 +219,7 @@ def _draw(rows: Sequence[Row], protocol: Protocol, ctx: JobContext) -> list[Row]
             [picture.seed for picture in wanted],
             protocol.settings,
             ctx.folder / "pictures" / row.key,
-            on_image=count,
+            on_image=tell,
             should_stop=ctx.should_stop,
         )
         if ctx.should_stop():

@@ -15,7 +15,8 @@ from sdstudio.metrics.sample import EXPLORATORY, Pictures, Sample
 from sdstudio.metrics.statistics import compare
 from sdstudio.models import read_checkpoint, resolve_checkpoint
 from sdstudio.results import FLOOR, Picture, Row
-from sdstudio.schema import Metric, MetricResult, UserError
+from sdstudio.schema import Metric, MetricResult, Snapshot, UserError, from_json
+from sdstudio.words import count
 from sdstudio.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Reference:
 
     ids: tuple[str, ...] = ()
     paths: tuple[Path, ...] = ()
+    dataset: str = ""
 
 
 def read_reference(ws: Workspace, dataset: str) -> Reference:
@@ -41,7 +43,7 @@ def read_reference(ws: Workspace, dataset: str) -> Reference:
             f"The reference dataset {dataset!r} has fewer than 2 pictures: add real ones that were not trained on, "
             "more than the encoder has dimensions for an FID that can be ranked."
         )
-    return Reference(ids, tuple(store.image_path(id) for id in ids))
+    return Reference(ids, tuple(store.image_path(id) for id in ids), dataset)
 
 
 def measure(
@@ -89,8 +91,6 @@ def _sample(
     flags = list(row.flags)
     if extractor == "starter" and row.model.base_model != "starter":
         flags.append("the starter's encoder knows only its small drawn world: choose another extractor")
-    seen = len(_trained_on(ctx.workspace, row) & set(reference.ids))
-    reference_flags = [f"{EXPLORATORY}: {seen} reference pictures were trained on"] if seen else []
     return Sample(
         model=row.label,
         generated=_generated([picture for picture in row.pictures if not picture.drift], encoder, ctx.folder),
@@ -99,17 +99,29 @@ def _sample(
         extractor=encoder.encoder.label,
         preprocessing=encoder.encoder.preprocessing,
         flags=tuple(flags),
-        reference_flags=tuple(reference_flags),
+        reference_flags=_reference_flags(ctx.workspace, row, reference),
     )
 
 
-def _trained_on(ws: Workspace, row: Row) -> set[str]:
-    """The ids of the pictures that the row's model was trained on, as far as their snapshot is here."""
+def _reference_flags(ws: Workspace, row: Row, reference: Reference) -> tuple[str, ...]:
+    """What is known of the reference pictures having been trained on; nothing is asked of a base model."""
     if row.role == "base":
-        return set()
-    snapshot = read_checkpoint(resolve_checkpoint(ws, row.model.checkpoint)).snapshot
-    files = list(ws.datasets.glob(f"*/snapshots/{snapshot}.json")) if snapshot else []
-    return {image["id"] for file in files for image in read_json(file)["images"]}
+        return ()
+    snapshot = _trained_on(ws, row.model.checkpoint)
+    if snapshot is None:
+        return ("unknown whether the reference was trained on: the run's snapshot is not here",)
+    seen = len({image.id for image in snapshot.images} & set(reference.ids))
+    if seen:
+        return (f"{EXPLORATORY}: {count(seen, 'reference picture')} {'was' if seen == 1 else 'were'} trained on",)
+    return ("the reference is the dataset that it was trained on",) if snapshot.dataset == reference.dataset else ()
+
+
+def _trained_on(ws: Workspace, checkpoint: str) -> Snapshot | None:
+    """The snapshot that the checkpoint's run keeps, or else its dataset's copy; None where neither is here."""
+    folder = resolve_checkpoint(ws, checkpoint)
+    copies = ws.datasets.glob(f"*/snapshots/{read_checkpoint(folder).snapshot or '-'}.json")
+    found = next((file for file in (folder.parents[1] / "snapshot.json", *copies) if file.is_file()), None)
+    return from_json(Snapshot, read_json(found)) if found else None
 
 
 def _generated(pictures: Sequence[Picture], encoder: "CachedEncoder", folder: Path) -> Pictures:

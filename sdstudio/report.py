@@ -24,6 +24,7 @@ from sdstudio.results import (
     metrics_of,
 )
 from sdstudio.schema import Metric, MetricResult
+from sdstudio.words import count
 from sdstudio.workspace import Workspace, atomic_write
 
 REPORT_FILE = "report.html"
@@ -67,7 +68,7 @@ def render(evaluation: Evaluation, folder: Path, root: Path) -> str:
 
 def _models(evaluation: Evaluation) -> str:
     trained = sum(row.role == "trained" for row in evaluation.rows)
-    return f"{trained} trained {'model' if trained == 1 else 'models'} beside the base model"
+    return f"{count(trained, 'trained model')} beside the base model"
 
 
 # ---------------------------------------------------------------- the table
@@ -175,10 +176,10 @@ def _tiles(pictures: Sequence[Picture], folder: Path) -> str:
 def _reference(evaluation: Evaluation, root: Path) -> str:
     if not evaluation.reference:
         return ""
-    count = len(evaluation.reference)
+    total = len(evaluation.reference)
     shown = evaluation.reference[:REFERENCE_SHOWN]
     images = "".join(_image(root / file, "a reference picture") for file in shown)
-    part = f"{len(shown)} of the {count}" if len(shown) < count else f"The {count}"
+    part = f"{len(shown)} of the {total}" if len(shown) < total else f"The {total}"
     return (
         f'<h2>Reference</h2>\n<p class="soft">{part} real pictures of <code>{escape(evaluation.protocol.reference)}'
         f'</code> that the models are held against.</p>\n<div class="strip">{images}</div>'
@@ -213,7 +214,8 @@ def _methods(evaluation: Evaluation) -> str:
     sampler = "the model's own sampler" if settings.scheduler == "default" else f"the {settings.scheduler} sampler"
     pictures = len(protocol.prompts) * len(protocol.seeds)
     sentences = [
-        f"Every model drew {pictures} pictures ({len(protocol.prompts)} prompts × {len(protocol.seeds)} seeds) "
+        f"Every model drew {count(pictures, 'picture')} ({count(len(protocol.prompts), 'prompt')} × "
+        f"{count(len(protocol.seeds), 'seed')}) "
         f"with {settings.steps} steps of {sampler} at guidance scale {settings.guidance_scale:g}; prompts and seeds "
         "were the same for all, so rows are paired.",
     ]
@@ -226,7 +228,7 @@ def _methods(evaluation: Evaluation) -> str:
     if protocol.drift_prompts:
         drift = len(protocol.drift_prompts) * len(protocol.seeds)
         sentences.append(
-            f"{drift} more pictures from {len(protocol.drift_prompts)} prompts without trigger show drift."
+            f"{drift} more from {count(len(protocol.drift_prompts), 'prompt')} without trigger show drift."
         )
     if evaluation.reference:
         sentences.append(

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "validation": set(),
     "schema": {"validation"},
     "registry": set(),
+    "words": set(),
     "workspace": {"schema"},
     "models": {"schema", "workspace"},
     "options": {"schema"},
@@ -27,9 +28,10 @@ MAY_IMPORT = {
     "families": {"schema", "models"},
     "guidance": {"schema"},
     "features": {"schema", "workspace", "models"},
-    "metrics": {"schema", "features"},
+    "metrics": {"schema", "features", "words"},
     "engine": {
-        "schema", "workspace", "registry", "models", "jobs.context", "datasets", "methods", "families", "guidance"
+        "schema", "workspace", "registry", "models", "jobs.context", "datasets", "methods", "families", "guidance",
+        "words",
     },
     # Before a job is queued, the part that owns its config is asked whether it can be done.
     "jobs": {"schema", "workspace", "registry", "models", "datasets", "evaluation"},

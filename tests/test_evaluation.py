@@ -17,6 +17,7 @@ from sdstudio.engine.pipeline import load_base
 from sdstudio.evaluation import check_protocol, protocol_hash, read_evaluation, read_results, run_evaluate
 from sdstudio.features.clip import ClipEncoder, load
 from sdstudio.jobs.context import STOP_FILE, JobContext
+from sdstudio.measuring import _reference_flags, read_reference
 from sdstudio.methods import lora
 from sdstudio.results import FLOOR
 from sdstudio.schema import Checkpoint, ModelRef, Protocol, SampleSettings, UserError
@@ -204,8 +205,8 @@ def test_a_reference_that_was_trained_on_is_flagged_and_not_ranked(ws: Workspace
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(file.read_bytes())
     results = {result.model: result for result in read_results(evaluate(ws, "seen", config))}
-    assert results["LoRA"].flags[0] == "exploratory: 4 reference pictures were trained on"
-    assert results["Base: Starter (bundled)"].flags == ()
+    assert "exploratory: 4 reference pictures were trained on" in results["LoRA"].flags
+    assert [flag.split(":")[0] for flag in results["Base: Starter (bundled)"].flags] == ["4 pictures of 2 prompts"]
     assert "best" not in (target / "report.html").read_text().split("<tbody>")[1].split("</tbody>")[0]
 
 
@@ -261,3 +262,18 @@ def test_the_hash_holds_what_makes_rows_comparable_and_nothing_else() -> None:
         protocol_hash(protocol(), ["a", "b"], "another"),
     ]
     assert len({given, *others}) == 5
+
+
+def test_whether_the_reference_was_trained_on_is_asked_of_the_run_first(ws: Workspace) -> None:
+    row = check_protocol(ws, protocol())[-1]
+    seen, other = read_reference(ws, "faces"), read_reference(ws, "heldout")
+    kept, copy = ws.runs / RUN / "snapshot.json", next(ws.datasets.glob("faces/snapshots/*.json"))
+    copy.rename(kept)
+    assert _reference_flags(ws, row, seen) == ("exploratory: 4 reference pictures were trained on",)
+    assert _reference_flags(ws, row, other) == ()
+    renewed = replace(seen, ids=other.ids)
+    assert _reference_flags(ws, row, renewed) == ("the reference is the dataset that it was trained on",)
+    aside = kept.rename(kept.with_suffix(".aside"))
+    assert _reference_flags(ws, row, seen)[0].startswith("unknown whether the reference was trained on")
+    assert _reference_flags(ws, check_protocol(ws, protocol())[0], seen) == ()
+    aside.rename(copy)

@@ -208,6 +208,7 @@ def test_a_picture_that_the_safety_checker_blackened_is_flagged(
     ("config", "message"),
     [
         (GenerateConfig(), "no prompt"),
+        (GenerateConfig(prompts=["x", "y", "x"]), "'x' is there 2 times: give each prompt once"),
         (GenerateConfig(models=[ModelRef(base_model="nowhere")], prompts=["x"]), "unknown"),
         (GenerateConfig(models=[ModelRef(checkpoint="gone")], prompts=["x"]), "no checkpoint 'gone'"),
     ],

@@ -169,6 +169,20 @@ def test_kid_of_one_prompt_has_no_interval() -> None:
         sample(pictures(RNG.normal(size=(4, 3)), groups=("a",) * 4), pictures(RNG.normal(size=(9, 3))))
     )
     assert result.value is not None and result.interval is None and "no interval" in result.flags[0]
+    assert result.flags[1].startswith("4 pictures of 1 prompt: those of one prompt resemble each other")
+
+
+def test_several_pictures_of_one_prompt_raise_kid_and_are_flagged() -> None:
+    rng, one, several = np.random.default_rng(2), [], []
+    for _ in range(200):
+        centres, reference = rng.normal(size=(10, 4)), pictures(rng.normal(size=(10, 4)) * 2**0.5)
+        for values, count in ((one, 1), (several, 3)):
+            drawn = np.repeat(centres, count, 0) + rng.normal(size=(10 * count, 4))
+            groups = tuple(np.repeat([str(index) for index in range(10)], count))
+            result = kid.compute(sample(pictures(drawn, groups=groups), reference))
+            values.append(result.value)
+            assert bool(result.flags) == (count > 1)
+    assert abs(np.mean(one)) < 0.3 < np.mean(several)
 
 
 # ---------------------------------------------------------------- what both refuse and flag

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from sdstudio.engine.pipeline import LoadedModel, check_side, cut_text, load_mod
 from sdstudio.jobs.context import JobContext
 from sdstudio.models import resolve_base_model, resolve_checkpoint
 from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, SampleSettings, UserError, from_json, to_json
+from sdstudio.words import count
 from sdstudio.workspace import Workspace, atomic_write
 
 RECORDS_FILE = "images.jsonl"
@@ -27,38 +29,42 @@ OnImage = Callable[[GeneratedImage], None]
 ShouldStop = Callable[[], bool]
 
 
-def run_generate(config: GenerateConfig, ctx: JobContext) -> None:
+def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:
     """Draw `count` pictures of every prompt from every model, with the same seeds for each, into the job's folder.
 
     A job that was stopped or killed and is run again draws only what is missing. Raises UserError before anything is
-    drawn when a model cannot be found.
+    drawn when a model cannot be found or a prompt is given twice.
     """
     if not config.prompts:
         raise UserError("There is no prompt: give at least one (an empty line draws without a prompt).")
+    prompt, times = Counter(config.prompts).most_common(1)[0]
+    if times > 1:
+        raise UserError(f"The prompt {prompt!r} is there {times} times: give each prompt once.")
     for ref in config.models:
         resolve_base_model(ctx.workspace, ref.base_model)
         if ref.checkpoint:
             resolve_checkpoint(ctx.workspace, ref.checkpoint)
     first = _first_seed(config.settings.seed, ctx.folder)
-    pairs = [(prompt, first + index) for prompt in dict.fromkeys(config.prompts) for index in range(config.count)]
+    pairs = [(prompt, first + index) for prompt in config.prompts for index in range(config.count)]
     prompts, seeds = [prompt for prompt, _ in pairs], [seed for _, seed in pairs]
     done, total = 0, len(pairs) * len(config.models)
     ctx.progress(0, total, "pictures")
 
     log_flags = flag_logger(ctx.log)
 
-    def count(image: GeneratedImage) -> None:
+    def tell(image: GeneratedImage) -> None:
         nonlocal done
         done += 1
         log_flags(image)
         ctx.progress(done, total, "pictures")
 
     for ref in config.models:
-        ctx.log(f"Drawing {len(pairs)} pictures from {ref.label or ref.checkpoint or ref.base_model}")
-        draw(ctx.workspace, ref, prompts, seeds, config.settings, ctx.folder, count, ctx.should_stop)
-        if ctx.should_stop():
-            ctx.log(f"Stopped after {done} of {total} pictures; they are kept.")
-            return
+        ctx.log(f"Drawing {count(len(pairs), 'picture')} from {ref.label or ref.checkpoint or ref.base_model}")
+        images = draw(ctx.workspace, ref, prompts, seeds, config.settings, ctx.folder, tell, ctx.should_stop)
+        if len(images) < len(pairs):
+            ctx.log(f"Stopped after {done} of {count(total, 'picture')}; what is drawn is kept.")
+            return False
+    return True
 
 
 def flag_logger(log: Callable[[str], None]) -> OnImage:

@@ -1,7 +1,8 @@
 """Kernel distance between two sets of features: the unbiased MMD² with a cubic polynomial kernel.
 
 Bińkowski et al. 2018, arXiv:1801.01401. Unbiased at every N, so it can be read where FID cannot.
-Two pictures of one prompt count as a pair like any other, as in the published estimator; the interval knows prompts.
+Two pictures of one prompt count as a pair like any other, as in the published estimator; since they resemble each
+other, that raises its expectation, which a flag says. The interval knows prompts.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from sdstudio.metrics.sample import NO_INTERVAL, Array, Interval, Pictures, Sample, against_reference
 from sdstudio.metrics.statistics import CONFIDENCE, t_quantile
 from sdstudio.schema import Metric, MetricResult
+from sdstudio.words import count
 
 _ROWS = 1024
 
@@ -102,10 +104,17 @@ def compute(sample: Sample) -> MetricResult:
 
 def _measure(generated: Pictures, reference: Pictures) -> tuple[float, Interval | None, tuple[str, ...]]:
     value, error, degrees = kernel_distance_and_error(generated.pooled, reference.pooled, generated.groups)
+    prompts = len(set(generated.groups))
+    flags: tuple[str, ...] = ()
+    if prompts < len(generated):
+        flags = (
+            f"{len(generated)} pictures of {count(prompts, 'prompt')}: those of one prompt resemble each other, which "
+            "raises KID; what counts as N is the prompts",
+        )
     if not np.isfinite(error):
-        return value, None, (f"{NO_INTERVAL}: too few prompts or pictures",)
+        return value, None, (f"{NO_INTERVAL}: too few prompts or pictures", *flags)
     half = t_quantile((1 + CONFIDENCE) / 2, degrees) * error
-    return value, (value - half, value + half), ()
+    return value, (value - half, value + half), flags
 
 
 RECORD = Metric(

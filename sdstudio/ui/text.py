@@ -4,6 +4,7 @@ import re
 import time
 
 from sdstudio.datasets.words import word_diff
+from sdstudio.words import count as count
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
 
@@ -24,9 +25,9 @@ def ago(seconds_since_epoch: float) -> str:
     """How long ago, in the largest unit that fits: 'just now', '5 min ago', '3 h ago', '2 days ago'."""
     passed = max(0.0, time.time() - seconds_since_epoch)
     for unit, length in (("day", 86400), ("h", 3600), ("min", 60)):
-        count = int(passed // length)
-        if count:
-            return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''} ago"
+        units = int(passed // length)
+        if units:
+            return f"{units} {unit}{'s' if unit == 'day' and units > 1 else ''} ago"
     return "just now"
 
 
@@ -43,8 +44,3 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def count(number: int, noun: str, plural: str = "") -> str:
-    """'1 picture', '30 pictures'."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
