@@ -54,6 +54,9 @@ def _demo(ws: Workspace, arguments: argparse.Namespace) -> int:
     except StepFailed as error:
         print(f"sdstudio: {error}", file=sys.stderr)
         return EXIT_STOPPED if error.job.state == "cancelled" else EXIT_FAILED
+    except KeyboardInterrupt:
+        print("\nStopped between two steps; what was made is kept.", file=sys.stderr)
+        return EXIT_STOPPED
     if arguments.json:
         print(json.dumps(to_json(result), indent=2))
     return EXIT_OK

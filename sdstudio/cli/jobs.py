@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Sequence
 
 from sdstudio import jobs
-from sdstudio.cli.flags import Command, Group, say, table, whole_number
-from sdstudio.cli.outcomes import EXIT_OK
+from sdstudio.cli.flags import Command, Group, add_detach_flag, say, table, whole_number
+from sdstudio.cli.outcomes import EXIT_OK, ended, queued
 from sdstudio.schema import Job, to_json
 from sdstudio.workspace import Workspace
 
@@ -57,6 +57,17 @@ def _stop(ws: Workspace, arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _configure_resume(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    _job_argument(child, argv)
+    add_detach_flag(child)
+
+
+def _resume(ws: Workspace, arguments: argparse.Namespace) -> int:
+    if arguments.detach:
+        return queued(arguments, jobs.resume_job(ws, arguments.id))
+    return ended(arguments, jobs.resume_inline(ws, arguments.id))
+
+
 def _progress(job: Job) -> str:
     return f"{job.done}/{job.total} {job.unit}".strip() if job.total else ""
 
@@ -68,5 +79,10 @@ JOBS = Group(
         "show": Command(help="Show one job.", run=_show, configure=_job_argument),
         "logs": Command(help="Print the end of a job's log.", run=_logs, configure=_configure_logs),
         "stop": Command(help="Ask a job to keep what it has and end.", run=_stop, configure=_configure_stop),
+        "resume": Command(
+            help="Go on with a job that was stopped, failed or was killed, from what it kept.",
+            run=_resume,
+            configure=_configure_resume,
+        ),
     },
 )

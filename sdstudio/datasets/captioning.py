@@ -35,7 +35,7 @@ class CaptionReport:
     error: str = ""
 
 
-def run_caption(config: CaptionConfig, ctx: JobContext) -> None:
+def run_caption(config: CaptionConfig, ctx: JobContext) -> bool:
     """Draft a caption for every picture (with `only_empty`, for those that have none), batch by batch.
 
     Each draft is stored as soon as it is there, so a stopped or failed job loses nothing and a second one goes on. A
@@ -65,6 +65,7 @@ def run_caption(config: CaptionConfig, ctx: JobContext) -> None:
         )
     if todo and len(report.failed) == len(todo):
         raise UserError(f"None of the {len(todo)} pictures of {store.name!r} can be read; import them again.")
+    return not report.stopped
 
 
 def find_captioner(name: str) -> Captioner:

@@ -136,7 +136,7 @@ def _create(
     return None, pictures
 
 
-def run_import(config: ImportConfig, ctx: JobContext) -> None:
+def run_import(config: ImportConfig, ctx: JobContext) -> bool:
     """The import as a job; what it did is in the job's `report.json`, also when it failed."""
     said = 0.0
 
@@ -159,6 +159,7 @@ def run_import(config: ImportConfig, ctx: JobContext) -> None:
         discard_upload(ctx.workspace, config.folder)
         done = report.added + report.duplicates + len(report.refused)
         ctx.progress(done, done, "pictures")
+    return not report.stopped
 
 
 def check_import(config: ImportConfig) -> ImportConfig:

@@ -81,7 +81,7 @@ def plan_push(ws: Workspace, config: PushConfig) -> PushPlan:
     )
 
 
-def run_push(config: PushConfig, ctx: JobContext) -> None:
+def run_push(config: PushConfig, ctx: JobContext) -> bool:
     """The push as a job; what it did is in the job's `report.json`, also when it failed.
 
     What was sent stays on the Hub, so a second push sends only the rest. A UserError says in one sentence when there
@@ -97,6 +97,7 @@ def run_push(config: PushConfig, ctx: JobContext) -> None:
         shutil.rmtree(ctx.folder / "upload", ignore_errors=True)
         write_json(ctx.folder / REPORT_FILE, asdict(report))
     ctx.log(f"{report.sent} files sent, {report.already_there} there already, {len(report.deleted)} taken away")
+    return not report.stopped
 
 
 def _push(config: PushConfig, ctx: JobContext, report: PushReport) -> None:

@@ -52,7 +52,7 @@ def try_captions(
     return rows
 
 
-def run_try(config: TryCaptionsConfig, ctx: JobContext) -> None:
+def run_try(config: TryCaptionsConfig, ctx: JobContext) -> bool:
     """The same as a job; `read_tries` reads its rows, also while it runs."""
     rows: list[TriedCaption] = []
     total = len(config.ids) * len(config.settings)
@@ -64,6 +64,7 @@ def run_try(config: TryCaptionsConfig, ctx: JobContext) -> None:
 
     ctx.progress(0, total, "captions", "loading the first captioner")
     try_captions(ctx.workspace, config.dataset, config.ids, config.settings, keep, ctx.should_stop)
+    return len(rows) == total
 
 
 def read_tries(folder: Path) -> list[TriedCaption]:

@@ -53,13 +53,14 @@ from sdstudio.workspace import atomic_write, read_json, write_json
 
 SNAPSHOT_FILE = "snapshot.json"
 SAMPLE_COUNT = 4
+LOG_LINES = 10
 
 
 class StopRequested(Exception):
     """Somebody asked the run to end before its first step."""
 
 
-def run_train(config: TrainConfig, ctx: JobContext) -> None:
+def run_train(config: TrainConfig, ctx: JobContext) -> bool:
     """Train by `config` into the run's folder; go on from its newest good checkpoint where there is one.
 
     A stop request is answered with a checkpoint after the step in hand. What step k does depends on the config and k
@@ -70,13 +71,16 @@ def run_train(config: TrainConfig, ctx: JobContext) -> None:
         run = set_up(config, ctx)
     except StopRequested:
         ctx.log("Stopped before the first step.")
-        return
+        return False
     step = run.resume()
     while step < config.loop.steps and not ctx.should_stop():
         step += 1
-        ctx.metrics(step=step, **run.step(step))
+        numbers = run.step(step)
+        ctx.metrics(step=step, **numbers)
         ctx.progress(step, config.loop.steps, "steps")
         last = step == config.loop.steps
+        if last or step % -(-config.loop.steps // LOG_LINES) == 0:
+            ctx.log(f"Step {step} of {config.loop.steps}: loss {numbers['loss']:.4f}, rate {numbers['lr']:.2e}")
         if last or step % config.loop.checkpoint_every == 0:
             run.checkpoint(step)
         if config.loop.sample_every and (last or step % config.loop.sample_every == 0):
@@ -84,6 +88,7 @@ def run_train(config: TrainConfig, ctx: JobContext) -> None:
     if step < config.loop.steps:
         run.checkpoint(step)
         ctx.log(f"Stopped after step {step} of {config.loop.steps}; the checkpoint is kept.")
+    return step == config.loop.steps
 
 
 def set_up(config: TrainConfig, ctx: JobContext) -> "Run":

@@ -5,14 +5,16 @@ job = wait(ws, job.id)
 """
 
 from sdstudio.jobs.folder import read_log, read_metrics
-from sdstudio.jobs.inline import run_inline
-from sdstudio.jobs.queue import get_job, list_jobs, stop_job, submit, tick, wait
+from sdstudio.jobs.inline import resume_inline, run_inline
+from sdstudio.jobs.queue import get_job, list_jobs, resume_job, stop_job, submit, tick, wait
 
 __all__ = [
     "get_job",
     "list_jobs",
     "read_log",
     "read_metrics",
+    "resume_inline",
+    "resume_job",
     "run_inline",
     "stop_job",
     "submit",

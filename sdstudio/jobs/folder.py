@@ -156,7 +156,11 @@ def last_sign(folder: Path) -> float:
 
 
 def kept(folder: Path) -> str:
-    """One sentence on what a job that did not finish leaves behind."""
+    """What a job that did not finish leaves behind, and how it goes on."""
+    return f"{_leftovers(folder)} `sdstudio jobs resume {folder.name}` goes on with it."
+
+
+def _leftovers(folder: Path) -> str:
     checkpoints = sorted(path.name for path in (folder / "checkpoints").glob("step-*"))
     if checkpoints:
         return f"Its checkpoint {checkpoints[-1]} is kept."

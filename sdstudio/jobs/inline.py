@@ -12,9 +12,9 @@ from types import FrameType
 from typing import Any, TextIO
 
 from sdstudio.jobs.context import STOP_FILE, JobContext
+from sdstudio.jobs.execute import execute
 from sdstudio.jobs.folder import LOG_FILE, read_job
-from sdstudio.jobs.queue import claim_inline, tick
-from sdstudio.jobs.worker import execute
+from sdstudio.jobs.queue import claim_inline, reclaim_inline, tick
 from sdstudio.schema import Job, UserError
 from sdstudio.workspace import Workspace
 
@@ -25,7 +25,15 @@ def run_inline(ws: Workspace, kind: str, config: Any, title: str = "", echo: boo
     What the job's libraries print goes to the job's log. Ctrl-C asks the job to save and end; a second one ends it
     at once. Raises UserError when the job ended on one.
     """
-    folder = claim_inline(ws, kind, config, title)
+    return _do(ws, claim_inline(ws, kind, config, title), echo)
+
+
+def resume_inline(ws: Workspace, job_id: str, echo: bool = True) -> Job:
+    """Go on with an ended job here, as `run_inline` does one; a UserError where `resume_job` raises one."""
+    return _do(ws, reclaim_inline(ws, job_id), echo)
+
+
+def _do(ws: Workspace, folder: Path, echo: bool) -> Job:
     context = EchoContext(ws, folder, sys.stderr) if echo else JobContext(ws, folder)
     with ExitStack() as stack:
         log = stack.enter_context((folder / LOG_FILE).open("a", encoding="utf-8", buffering=1))

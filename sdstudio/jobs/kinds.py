@@ -29,7 +29,8 @@ Parent = Literal["runs", "images", "evaluations", "tasks"]
 class Kind:
     """One kind of job.
 
-    `function` is 'module:name' of a `(config, JobContext) -> None`, imported only in the process that does the job.
+    `function` is 'module:name' of a `(config, JobContext) -> bool`, imported only in the process that does the job; it
+    is False when the job ended early because it was asked to stop.
     `prepare(workspace, config)` returns the config made complete, or raises a UserError, before anything is written.
     A kind with a `place` needs no GPU or CPU of its own and runs beside those that do.
     """
@@ -40,9 +41,9 @@ class Kind:
     prepare: Callable[[Workspace, Any], Any]
     place: str = ""
 
-    def load(self) -> Callable[[Any, JobContext], None]:
+    def load(self) -> Callable[[Any, JobContext], bool]:
         module, name = self.function.split(":")
-        function: Callable[[Any, JobContext], None] = getattr(importlib.import_module(module), name)
+        function: Callable[[Any, JobContext], bool] = getattr(importlib.import_module(module), name)
         return function
 
     def parent_folder(self, ws: Workspace) -> Path:

@@ -15,17 +15,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sdstudio.jobs.context import STOP_FILE
+from sdstudio.jobs.context import PROGRESS_FILE, STOP_FILE
 from sdstudio.jobs.devices import devices_for
 from sdstudio.jobs.folder import (
     CONFIG_FILE,
     GONE,
     LOG_FILE,
     STATE_FILE,
+    TRACEBACK_FILE,
     Identity,
     State,
     kept,
     last_sign,
+    present_state,
     read_job,
     read_state,
     workspace_of,
@@ -34,7 +36,7 @@ from sdstudio.jobs.folder import (
 from sdstudio.jobs.kinds import KINDS, get_kind
 from sdstudio.jobs.processes import launch
 from sdstudio.schema import ENDED, Job, UserError, from_json, to_json
-from sdstudio.workspace import Workspace, check_name, new_id, write_json
+from sdstudio.workspace import OWN_FOLDER, Workspace, check_name, new_id, write_json
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS queue (
@@ -76,6 +78,22 @@ def claim_inline(ws: Workspace, kind: str, config: Any, title: str = "") -> Path
     return folder
 
 
+def resume_job(ws: Workspace, job_id: str) -> Job:
+    """Queue an ended job that did not succeed once more; it goes on from what it kept.
+
+    Raises UserError for one that succeeded or has not ended.
+    """
+    _reopen(ws, job_id)
+    tick(ws)
+    return get_job(ws, job_id)
+
+
+def reclaim_inline(ws: Workspace, job_id: str) -> Path:
+    """Make an ended job one that this process itself goes on with, and return its folder."""
+    device = devices_for(get_kind(get_job(ws, job_id).kind).place)[0]
+    return _reopen(ws, job_id, state="starting", device=device, worker=Identity.of(os.getpid()))
+
+
 def get_job(ws: Workspace, job_id: str) -> Job:
     """The job of that id; a UserError when there is none."""
     return read_job(_find(ws, job_id))
@@ -101,9 +119,8 @@ def stop_job(ws: Workspace, job_id: str, now: bool = False) -> Job:
     with transaction(ws):
         state = read_state(folder)
         if state.state == "queued":
-            ended = replace(
-                state, state="cancelled", ended=time.time(), message="Taken out of the queue before it began."
-            )
+            message = f"Taken out of the queue before it began. {kept(folder)}"
+            ended = replace(state, state="cancelled", ended=time.time(), message=message)
             write_state(folder, ended)
         elif not state.has_ended:
             (folder / STOP_FILE).write_text("now" if now else "", encoding="utf-8")
@@ -163,7 +180,7 @@ def transaction(ws: Workspace) -> Iterator[sqlite3.Connection]:
         database.execute("BEGIN IMMEDIATE")
         database.execute(SCHEMA)
     except sqlite3.Error as error:
-        raise UserError(f"The queue {ws.database} cannot be used: {error}. Look at the folder and the disk.") from error
+        raise UserError(f"The queue {ws.database} cannot be used: {error}. {OWN_FOLDER}") from error
     with closing(database):
         try:
             yield database
@@ -222,7 +239,25 @@ def _make_folder(ws: Workspace, kind: str, config: Any, title: str, **state: Any
         temporary.rename(folder)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise UserError(f"The job's folder {folder} cannot be written: {error.strerror}.") from error
+        raise UserError(f"The job's folder {folder} cannot be written: {error.strerror}. {OWN_FOLDER}") from error
+    return folder
+
+
+def _reopen(ws: Workspace, job_id: str, **changes: Any) -> Path:
+    """Forget how the job ended, in one step under the lock; what it made stays."""
+    folder = _find(ws, job_id)
+    with transaction(ws) as database:
+        state, now = present_state(folder)
+        if now == "succeeded":
+            raise UserError(f"The job {job_id} has succeeded: there is nothing left to do.")
+        if now not in ENDED:
+            raise UserError(f"The job {job_id} is {now}: only one that has ended can be resumed.")
+        for name in (STOP_FILE, PROGRESS_FILE, TRACEBACK_FILE):
+            (folder / name).unlink(missing_ok=True)
+        fresh = State(kind=state.kind, title=state.title, created=state.created)
+        write_state(folder, replace(fresh, **changes))
+        database.execute("DELETE FROM queue WHERE folder = ?", (_relative(ws, folder),))  # to its end
+        _enlist(database, [folder])
     return folder
 
 

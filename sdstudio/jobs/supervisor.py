@@ -44,7 +44,9 @@ def supervise(
     exit_code = _watch(worker, folder, grace, patience)
     _sweep(worker.pid)
     with transaction(ws):
-        settle(folder, exit_code)
+        now = read_state(folder)
+        if now.supervisor and now.supervisor.is_this_process():  # else it was resumed, which is another's to watch
+            settle(folder, exit_code)
     tick(ws)
 
 
