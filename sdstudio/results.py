@@ -162,8 +162,8 @@ def _is_number(column: str, metrics: Sequence[Metric]) -> bool:
     return any(column in (metric.label, f"{metric.label} ÷ base") for metric in metrics)
 
 
-def results_text(results: Sequence[MetricResult]) -> str:
-    """A table for the terminal: a line per model, each value with its 95% interval and N; flags as numbered notes."""
+def results_text(results: Sequence[MetricResult], protocol_hash: str = "") -> str:
+    """A table for the terminal: a line per model with value, interval and N; then the flags as notes, and a legend."""
     metrics = metrics_of(results)
     notes: dict[str, int] = {}
     lines = [["Model", *(f"{metric.label} {ARROWS[metric.better]}" for metric in metrics)]]
@@ -177,7 +177,10 @@ def results_text(results: Sequence[MetricResult]) -> str:
         lines.append(line)
     widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
     table = ["   ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join(table + [f"({number}) {flag}" for flag, number in notes.items()])
+    extractors = ", ".join(dict.fromkeys(result.extractor for result in results))
+    legend = f"[low, high]: 95% interval. N: pictures drawn vs real ones. Encoder: {extractors}."
+    legend += f" Protocol {protocol_hash[:12]}." if protocol_hash else ""
+    return "\n".join([*table, *(f"({number}) {flag}" for flag, number in notes.items()), legend])
 
 
 def _cell_text(cell: MetricResult | None, results: Sequence[MetricResult]) -> str:

@@ -1,13 +1,14 @@
 """How a dataclass becomes JSON and comes back: strictly, with every mistake named."""
 
 import dataclasses
+import math
 from dataclasses import field
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 T = TypeVar("T")
-STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 class UserError(Exception):
@@ -70,6 +71,8 @@ def check_bounds(value: Any) -> None:
             check_bounds(getattr(value, item.name))
         low, high, choices = (item.metadata.get(key) for key in ("low", "high", "choices"))
         current = getattr(value, item.name)
+        if isinstance(current, float) and not math.isfinite(current):
+            problems.append(f"{item.name} is {current}, give a finite number")
         if low is not None and current is not None and current < low:
             problems.append(f"{item.name} is {current}, the least is {low}")
         if high is not None and current is not None and current > high:

@@ -1,6 +1,13 @@
 """Which rows may be ranked, and how numbers become text."""
 
+import json
+import math
+from pathlib import Path
+
+import pytest
+
 from sdstudio import registry
+from sdstudio.jobs.context import JobContext
 from sdstudio.report import _about_floor
 from sdstudio.results import (
     FLOOR,
@@ -13,7 +20,8 @@ from sdstudio.results import (
     table_csv,
     table_latex,
 )
-from sdstudio.schema import MetricResult, Protocol
+from sdstudio.schema import MetricResult, Protocol, SampleSettings, UserError, check_bounds, from_json
+from sdstudio.workspace import Workspace, write_json
 
 KID = registry.load("sdstudio.metrics")["kid"]
 SCORE = registry.load("sdstudio.metrics")["clip_score"]
@@ -69,3 +77,26 @@ def test_the_floor_of_too_few_pictures_promises_nothing() -> None:
     metrics = [KID, registry.load("sdstudio.metrics")["fid"]]
     assert _about_floor(rows[:1], metrics) == "what a perfect model would get"
     assert _about_floor(rows, metrics).endswith("; too few pictures to tell: FID")
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_stays_out_of_configs_and_files(number: float, tmp_path: Path) -> None:
+    for refused in (
+        lambda: from_json(SampleSettings, {"guidance_scale": number}),
+        lambda: check_bounds(SampleSettings(guidance_scale=number)),
+    ):
+        with pytest.raises(UserError, match=r"guidance_scale.*finite number"):
+            refused()
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "x.json", {"value": number})
+    assert not list(tmp_path.iterdir())
+    JobContext(Workspace(tmp_path), tmp_path).metrics(step=1, loss=number)
+    line = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
+    assert line["loss"] is None and line["step"] == 1
+
+
+def test_the_table_in_the_terminal_explains_itself() -> None:
+    text = results_text([cell("base", 2.0, interval=(1.0, 3.0))], "0123456789abcdef")
+    assert text.endswith(
+        "[low, high]: 95% interval. N: pictures drawn vs real ones. Encoder: e. Protocol 0123456789ab."
+    )

@@ -1,6 +1,7 @@
 """What a running job may say and ask: progress, numbers, log lines, and whether it should stop."""
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +29,13 @@ class JobContext:
         )
 
     def metrics(self, **numbers: Any) -> None:
-        """Append one line of numbers to `metrics.jsonl`, stamped with the time."""
+        """Append one line of numbers to `metrics.jsonl`, stamped with the time; one that is not finite becomes null."""
+        finite = {
+            name: None if isinstance(number, float) and not math.isfinite(number) else number
+            for name, number in numbers.items()
+        }
         with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": time.time(), **numbers}) + "\n")
+            file.write(json.dumps({"time": time.time(), **finite}, allow_nan=False) + "\n")
 
     def log(self, text: str) -> None:
         """One line for `log.txt` (a worker's standard output goes there)."""
