@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import random
 import struct
 import zipfile
 from itertools import islice
@@ -138,6 +139,32 @@ def test_a_flipped_bit_in_a_zip_file_is_found(ws, tmp_path):
     path.write_bytes(data)
     report = bring(ws, path)
     assert (report.added, [name for name, _ in report.refused]) == (1, ["b.png"])
+
+
+@pytest.mark.parametrize("suffix", ["zip", "parquet", "csv", "jsonl"])
+def test_damaged_files_cost_a_sentence_never_more(ws, tmp_path, suffix):
+    """Bytes changed, lost and put in at random places: what can be read is in, the rest is said."""
+    (tmp_path / "a.png").write_bytes(picture())
+    if suffix == "zip":
+        good = zipped(tmp_path / "x.zip", {"d/a.png": picture(), "d/a.txt": "words"}).read_bytes()
+    else:
+        good = table(tmp_path, f"x.{suffix}", [("a.png", "words"), ("a.png", 'more, "words"')]).read_bytes()
+    chance = random.Random(0)
+    said = 0
+    for number in range(80):
+        data = bytearray(good)
+        for _ in range(chance.randint(1, 3)):
+            place = chance.randrange(len(data))
+            cut = chance.choice((0, 1, 1, 12))
+            data[place : place + cut] = chance.randbytes(chance.choice((0, 1, 1, 4)))
+        path = tmp_path / f"{number}.{suffix}"
+        path.write_bytes(data)
+        try:
+            bring(ws, path, source="zip" if suffix == "zip" else "table")
+        except UserError:
+            said += 1
+    assert 0 < said < 80
+    assert len(open_dataset(ws, "set").images()) == 1
 
 
 def test_what_is_no_zip_file_is_said(ws, tmp_path):

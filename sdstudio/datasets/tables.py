@@ -170,7 +170,7 @@ def _open_parquet(file: TreeFile, picture_column: str, caption_column: str) -> T
         with _seekable(file) as source:
             parquet = pq.ParquetFile(source)
             schema, count = parquet.schema_arrow, parquet.metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"It is not a Parquet file, or it is damaged ({_first_line(error)}).") from error
     picture, caption = find_columns(schema.names, picture_column, caption_column)
     kind = schema.field(picture).type
@@ -188,7 +188,7 @@ def _open_parquet(file: TreeFile, picture_column: str, caption_column: str) -> T
                         row = _row(f"Row {number}", record, picture, caption, problems)
                         if row:
                             yield row
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             problems.append(f"It is damaged after row {number} ({_first_line(error)}); the rest was not read.")
 
     return Table(embeds=embeds, count=count, rows=rows)

@@ -1,5 +1,6 @@
 """A zip file. Nothing of it is unpacked to disk: members are read one by one, so no name can lead anywhere."""
 
+import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,20 +23,24 @@ def detect(place: str) -> bool:
 @contextmanager
 def open_archive(config: ImportConfig) -> Iterator[Offer]:
     path = Path(config.folder).expanduser()
+    with _archive(path) as archive:
+        unpacked = sum(info.file_size for info in archive.infolist())
+        if unpacked > MOST_EXPANSION * path.stat().st_size:
+            raise UserError(
+                f"The zip file {path.name} would unpack to {unpacked / 1e6:,.0f} MB, more than {MOST_EXPANSION} "
+                "times its size, which pictures never do; zip the pictures again."
+            )
+        files, refused = members(archive)
+        yield offer_tree(f"The zip file {path.name}", files, refused, config)
+
+
+def _archive(path: Path) -> zipfile.ZipFile:
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(info.file_size for info in archive.infolist())
-            if unpacked > MOST_EXPANSION * path.stat().st_size:
-                raise UserError(
-                    f"The zip file {path.name} would unpack to {unpacked / 1e6:,.0f} MB, more than {MOST_EXPANSION} "
-                    "times its size, which pictures never do; zip the pictures again."
-                )
-            files, refused = members(archive)
-            yield offer_tree(f"The zip file {path.name}", files, refused, config)
-    except zipfile.BadZipFile as error:
-        raise UserError(f"{path} is not a zip file, or it is damaged ({error}); zip the pictures again.") from error
+        return zipfile.ZipFile(path)
     except OSError as error:
         raise UserError(f"The zip file {path} cannot be read: {error.strerror}.") from error
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+        raise UserError(f"{path} is not a zip file, or it is damaged ({error}); zip the pictures again.") from error
 
 
 def members(archive: zipfile.ZipFile) -> tuple[list[TreeFile], Refused]:
@@ -44,7 +49,7 @@ def members(archive: zipfile.ZipFile) -> tuple[list[TreeFile], Refused]:
     refused: Refused = []
     for info in archive.infolist():
         path = PurePosixPath(info.filename.replace("\\", "/"))
-        if info.is_dir() or is_clutter(PurePosixPath(*(part for part in path.parts if part != ".."))):
+        if info.filename.endswith("/") or is_clutter(PurePosixPath(*(part for part in path.parts if part != ".."))):
             continue
         reason = _objection(info, path)
         if reason:
@@ -55,7 +60,7 @@ def members(archive: zipfile.ZipFile) -> tuple[list[TreeFile], Refused]:
 
 
 def _objection(info: zipfile.ZipInfo, path: PurePosixPath) -> str:
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         return "Its name leads out of the zip file; zip the pictures again with plain names."
     if info.flag_bits & 1:
         return "It is encrypted; zip the pictures again without a password."
