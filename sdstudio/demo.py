@@ -13,7 +13,7 @@ from sdstudio.workspace import Workspace
 STYLE = "asim-style"
 DRAFTS = "asim-drafts"
 """The style pictures without their captions, so that BLIP's drafts and the detailed captions lie side by side."""
-STEPS = {"lora": 150, "sam": 250}
+STEPS = {"lora": 800, "sam": 400}
 
 NEXT = """What to try next
   sdstudio run                                          look at all of this in the browser

@@ -180,7 +180,7 @@ class LoopConfig:
     """The settings of the training loop that every method shares."""
 
     __pydantic_config__ = STRICT
-    steps: int = option(150, "Optimizer steps.", low=1, high=1_000_000, unit="steps")
+    steps: int = option(600, "Optimizer steps.", low=1, high=1_000_000, unit="steps")
     batch_size: int = option(8, "Pictures per step.", low=1, high=256)
     resolution: int = option(
         0, "Side of the square training picture; 0 takes the base model's own.", low=0, high=2048, step=8, unit="px"
@@ -207,9 +207,11 @@ class LoopConfig:
         "no", "Number format of the forward pass.", choices=("no", "bf16", "fp16"), advanced=True
     )
     seed: int = option(0, "Seed of everything random in the run.", low=0, high=2**31 - 1)
-    checkpoint_every: int = option(50, "Steps between checkpoints.", low=1, high=1_000_000, unit="steps", advanced=True)
+    checkpoint_every: int = option(
+        200, "Steps between checkpoints.", low=1, high=1_000_000, unit="steps", advanced=True
+    )
     sample_every: int = option(
-        50, "Steps between sample pictures; 0 makes none.", low=0, high=1_000_000, unit="steps", advanced=True
+        200, "Steps between sample pictures; 0 makes none.", low=0, high=1_000_000, unit="steps", advanced=True
     )
     sample_prompts: list[str] = option(
         [], "Prompts of the sample pictures; empty takes the first captions of the set.", advanced=True

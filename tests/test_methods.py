@@ -131,8 +131,8 @@ def test_the_first_default_of_a_large_model_is_the_fields_own(tiny: Path, monkey
 
 def test_the_starters_defaults(tiny: Path) -> None:
     rates = [group.learning_rate for group in METHODS["sam"].prepare(load(tiny, "sd1"), sam.Options()).groups]
-    assert rates == [1e-3, 3.5e-4]
-    assert METHODS["lora"].prepare(load(tiny, "sd1"), METHODS["lora"].Options()).groups[0].learning_rate == 3e-3
+    assert rates == [2e-3, 7e-4]
+    assert METHODS["lora"].prepare(load(tiny, "sd1"), METHODS["lora"].Options()).groups[0].learning_rate == 1.5e-3
     given = METHODS["lora"].Options(learning_rate=0.02)
     assert METHODS["lora"].prepare(load(tiny, "sd1"), given).groups[0].learning_rate == 0.02
     assert sam.default_layers(load(tiny, "sd1").unet) == ["up_blocks.1.resnets.1", "conv_norm_out", "conv_out"]

@@ -273,7 +273,7 @@ def test_the_form_of_another_method_is_another_form(workspace: Workspace, store:
     app.get("button_group")[0].set_value("sam").run()
     assert not app.exception
     assert {item.key for item in app.number_input} != lora
-    assert app.number_input(key="train.loop.steps").value == 150
+    assert app.number_input(key="train.loop.steps").value == 600
 
 
 def test_what_cannot_be_trained_is_one_sentence_and_no_run(workspace: Workspace) -> None:

@@ -128,7 +128,7 @@ MAKING = {
         run=_train,
         configure=_configure_plugin_job(_train_fields),
         examples=(
-            "  sdstudio train --dataset asim-style --method lora --rank 8 --steps 200\n"
+            "  sdstudio train --dataset asim-style --method lora --rank 16 --steps 600\n"
             "  sdstudio train --method sam --help\n"
             "  sdstudio train --config run.json --seed 1 --detach"
         ),

@@ -25,14 +25,16 @@ class Options:
     trigger: str = option(
         "", "The word that calls what is learned; empty takes the first word that all captions share."
     )
-    rank: int = option(8, "Width of the added matrices: more learns more and forgets more.", low=1, high=256)
+    rank: int = option(16, "Width of the added matrices: more learns more and forgets more.", low=1, high=256)
     alpha: float = option(
         0.0, "The update is scaled by alpha / rank; 0 takes the rank.", low=0.0, high=512.0, advanced=True
     )
     dropout: float = option(0.0, "Share of the update's inputs dropped in training.", low=0.0, high=0.9, advanced=True)
-    targets: str = option("attention", "The layers that get the added matrices.", choices=tuple(TARGETS))
+    targets: str = option(
+        "attention and feed-forward", "The layers that get the added matrices.", choices=tuple(TARGETS)
+    )
     learning_rate: float = option(
-        0.0, "0 takes the base model's own: 1e-4 for Stable Diffusion, 3e-3 for the starter.", low=0.0, high=1.0
+        0.0, "0 takes the base model's own: 1e-4 for Stable Diffusion, 1.5e-3 for the starter.", low=0.0, high=1.0
     )
 
 
@@ -56,7 +58,7 @@ def add_lora(unet: Any, rank: int, alpha: float, dropout: float, targets: str) -
 
 def prepare(pipeline: Any, options: Options) -> Trainable:
     """Freeze the U-Net and add LoRA to it: one group of parameters."""
-    rate = options.learning_rate or (3e-3 if is_small(pipeline.unet) else 1e-4)
+    rate = options.learning_rate or (1.5e-3 if is_small(pipeline.unet) else 1e-4)
     pipeline.unet.requires_grad_(False)
     added = add_lora(pipeline.unet, options.rank, options.alpha, options.dropout, options.targets)
     return Trainable(groups=[ParameterGroup(name="lora", parameters=added, learning_rate=rate)])

@@ -31,10 +31,10 @@ class Options:
     trigger: str = option(
         "", "Identifier that every caption must begin with; empty takes the captions' commonest first word."
     )
-    rank: int = option(8, "Width of the LoRA matrices in the cross-attention; 0 leaves LoRA out.", low=0, high=256)
+    rank: int = option(16, "Width of the LoRA matrices in the cross-attention; 0 leaves LoRA out.", low=0, high=256)
     learning_rate: float = option(
         0.0,
-        "Of LoRA; 0 takes the base model's own: 1e-4 for Stable Diffusion, 1e-3 for the starter.",
+        "Of LoRA; 0 takes the base model's own: 1e-4 for Stable Diffusion, 2e-3 for the starter.",
         low=0.0,
         high=1.0,
     )
@@ -45,7 +45,7 @@ class Options:
         advanced=True,
     )
     layers_learning_rate: float = option(
-        0.0, "Of the unfrozen layers; 0 takes 1e-5 for Stable Diffusion, 3.5e-4 for the starter.", low=0.0, high=1.0
+        0.0, "Of the unfrozen layers; 0 takes 1e-5 for Stable Diffusion, 7e-4 for the starter.", low=0.0, high=1.0
     )
     prior_images: int = option(
         32,
@@ -100,13 +100,13 @@ def prepare(pipeline: Any, options: Options) -> Trainable:
     groups = []
     if options.rank:
         added = lora.add_lora(unet, options.rank, 0.0, 0.0, "cross-attention")
-        rate = options.learning_rate or (1e-3 if small else 1e-4)
+        rate = options.learning_rate or (2e-3 if small else 1e-4)
         groups.append(ParameterGroup(name="lora", parameters=added, learning_rate=rate))
     if layers:
         for value in layers.values():
             value.data = value.data.float()
             value.requires_grad_(True)  # again: adding LoRA froze all but itself
-        rate = options.layers_learning_rate or (3.5e-4 if small else 1e-5)
+        rate = options.layers_learning_rate or (7e-4 if small else 1e-5)
         groups.append(ParameterGroup(name="layers", parameters=layers, learning_rate=rate))
     if not groups:
         raise UserError("SAM has nothing to train: give LoRA a rank, or unfreeze layers.")
