@@ -54,7 +54,7 @@ def run_demo(ws: Workspace, say: Callable[[str], None] = print) -> DemoResult:
 
     Raises StepFailed at the first job that does not succeed.
     """
-    from sdstudio.results import read_results, results_text
+    from sdstudio.results import read_evaluation, read_results, results_text
     from sdstudio.starter.examples import starter_protocol
 
     steps: list[Step] = []
@@ -81,7 +81,7 @@ def run_demo(ws: Workspace, say: Callable[[str], None] = print) -> DemoResult:
 
     result = DemoResult(steps=steps, results=read_results(comparison.folder), report=comparison.folder / "report.html")
     say("")
-    say(results_text(result.results))
+    say(results_text(result.results, read_evaluation(comparison.folder).protocol_hash))
     say("")
     for done in steps:
         say(f"{done.seconds:7.0f} s  {done.title}")
