@@ -1,6 +1,7 @@
 """Doing a job, in whatever process, and writing down how it ended."""
 
 import errno
+import os
 import time
 import traceback
 from pathlib import Path
@@ -30,6 +31,7 @@ def execute(context: JobContext) -> Exception | None:
             _finish(folder, state="cancelled", message="Stopped before it began.")
             return None
         change_state(folder, state="running", started=time.time())
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers reads it too; a log shows no bars
         kind = get_kind(state.kind)
         config: Any = from_json(kind.config, read_json(folder / CONFIG_FILE))
         finished = kind.load()(config, context)
