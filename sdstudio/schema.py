@@ -117,7 +117,8 @@ class ImportConfig:
     __pydantic_config__ = STRICT
     dataset: str = option("", "The dataset to fill; made when it does not exist.")
     folder: str = option(
-        "", "What to read: a folder with its subfolders, a zip file, a table (.csv, .jsonl, .parquet) or a Hub dataset."
+        "",
+        "A folder (with its subfolders), a zip file, a table (.csv, .jsonl, .json, .parquet) or a Hub dataset.",
     )
     source: str = option(
         "detect", "What kind of place that is.", choices=("detect", "folder", "zip", "table", "hub"), advanced=True

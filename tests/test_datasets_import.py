@@ -191,6 +191,8 @@ def table(folder, name, rows):
         writer.writeheader()
         writer.writerows(records)
         path.write_text(buffer.getvalue(), encoding="utf-8-sig", newline="")
+    elif name.endswith(".json"):
+        path.write_text(json.dumps(records), encoding="utf-8")
     elif name.endswith(".jsonl"):
         path.write_text("\n".join(json.dumps(record) for record in records), encoding="utf-8")
     else:
@@ -201,7 +203,7 @@ def table(folder, name, rows):
     return path
 
 
-@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "json", "parquet"])
 def test_a_table_brings_in_the_pictures_that_it_names(ws, tmp_path, suffix):
     folder, elsewhere = tmp_path / "in", tmp_path / "elsewhere"
     (folder / "sub").mkdir(parents=True)
@@ -226,6 +228,36 @@ def test_a_table_in_a_folder_captions_what_lies_beside_it(ws, tmp_path):
     (tmp_path / "in" / "b.txt").write_text("from the sidecar")
     assert bring(ws, tmp_path / "in").added == 3
     assert captions(ws) == {"a.png": "from parquet", "b.png": "from the sidecar", "c.png": ""}
+
+
+def test_kohyas_metadata_is_a_table_whose_keys_may_lack_the_extension(ws, tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.png").write_bytes(picture(COLOURS[ord(name) - ord("a")]))
+    metadata = {
+        "a": {"caption": "first", "tags": "x"},
+        "b.png": {"tags": "1girl, solo"},
+        "gone": {"caption": "?"},
+        "c": 3,
+    }
+    (tmp_path / "meta_cap.json").write_text(json.dumps(metadata))
+    report = bring(ws, tmp_path)
+    assert captions(ws) == {"a.png": "first", "b.png": "", "c.png": ""}
+    assert sorted(reason for _, reason in report.refused) == [
+        "Entry 3 names 'gone', which is not there.",
+        "Entry 4 is not a JSON object.",
+    ]
+    bring(ws, tmp_path, "tags", caption_column="tags")
+    assert captions(ws, "tags") == {"a.png": "x", "b.png": "1girl, solo", "c.png": ""}
+
+
+def test_a_table_without_captions_is_said(ws, tmp_path):
+    (tmp_path / "a.png").write_bytes(picture())
+    (tmp_path / "list.csv").write_text("file_name,size\na.png,3\n")
+    for place in (tmp_path, tmp_path / "list.csv"):
+        report = bring(ws, place)
+        assert report.notes == [
+            "list.csv has no column of captions (such as text, caption, prompt, description, tags)."
+        ]
 
 
 def test_columns_can_be_named(ws, tmp_path):

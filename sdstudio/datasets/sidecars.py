@@ -36,11 +36,11 @@ def read_captions(
     """
     captions = Captions()
     known = {picture.path for picture in pictures}
-    for path, table in tables.items():
-        _take_table(captions, path, table, known)
     by_stem = defaultdict(list)
     for path in known:
         by_stem[path.with_suffix("")].append(path)
+    for path, table in tables.items():
+        _take_table(captions, path, table, known, by_stem)
     for file in sorted(sidecars, key=lambda file: -SIDECARS.index(file.path.suffix.lower())):
         try:
             described = by_stem.get(file.path.with_suffix(""))
@@ -60,14 +60,20 @@ def _read(file: TreeFile, lines: str) -> str:
     return next((line for line in text.splitlines() if line.strip()), "") if lines == "first" else text
 
 
-def _take_table(captions: Captions, path: PurePosixPath, table: Table, known: set[PurePosixPath]) -> None:
-    """File names are relative to the table, as in Hugging Face's ImageFolder."""
+def _take_table(
+    captions: Captions,
+    path: PurePosixPath,
+    table: Table,
+    known: set[PurePosixPath],
+    by_stem: Mapping[PurePosixPath, list[PurePosixPath]],
+) -> None:
+    """File names are relative to the table, as in Hugging Face's ImageFolder; kohya's leave the extension out."""
     problems: list[str] = []
     for row in table.rows(problems):
         picture = path.parent / row.name
-        if picture in known:
-            captions.texts[picture] = row.caption
-        else:
+        described = [picture] if picture in known else by_stem.get(picture, [])
+        captions.texts.update(dict.fromkeys(described, row.caption))
+        if not described:
             problems.append(f"{row.place} names {row.name!r}, which is not there.")
     captions.problems += [(str(path), problem) for problem in problems]
 

@@ -1,4 +1,4 @@
-"""Tables of pictures and captions: CSV, JSONL or Parquet, with file names or with the pictures themselves inside."""
+"""Tables of pictures and captions: CSV, JSONL, JSON or Parquet, with file names or with the pictures inside."""
 
 import csv
 import io
@@ -13,9 +13,9 @@ from typing import Any
 from sdstudio.datasets.sources.offer import TreeFile
 from sdstudio.schema import UserError
 
-SUFFIXES = (".csv", ".jsonl", ".parquet")
+SUFFIXES = (".csv", ".jsonl", ".json", ".parquet")
 PICTURE_COLUMNS = ("file_name", "image", "filename", "image_path", "image_file", "path", "file", "img")
-CAPTION_COLUMNS = ("text", "caption", "prompt", "description")
+CAPTION_COLUMNS = ("text", "caption", "prompt", "description", "tags")
 _ROWS_AT_ONCE = 16
 
 
@@ -31,12 +31,21 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table whose columns were found. `embeds` says whether the pictures lie in it; `count` is 0 where unknown."""
+    """A table whose columns were found. `embeds` says whether the pictures lie in it; `count` is 0 where unknown.
+
+    `captions` is the name of the column of captions, empty where there is none.
+    """
 
     embeds: bool
+    captions: str
     count: int
     rows: Callable[[list[str]], Iterator[Row]]
     """Reads the rows; a sentence on each row that cannot be used is appended to the list."""
+
+
+def lack_of_captions(name: str, table: Table) -> list[str]:
+    """A sentence for the person when the table has pictures only."""
+    return [] if table.captions else [f"{name} has no column of captions (such as {', '.join(CAPTION_COLUMNS)})."]
 
 
 def is_table(file: TreeFile) -> bool:
@@ -45,7 +54,7 @@ def is_table(file: TreeFile) -> bool:
 
 def open_table(file: TreeFile, picture_column: str = "", caption_column: str = "") -> Table:
     """Find the columns of `file` (empty names: the usual ones); a UserError when it is not a table of pictures."""
-    readers = {".csv": _open_csv, ".jsonl": _open_jsonl, ".parquet": _open_parquet}
+    readers = {".csv": _open_csv, ".jsonl": _open_jsonl, ".json": _open_json, ".parquet": _open_parquet}
     return readers[file.path.suffix.lower()](file, picture_column, caption_column)
 
 
@@ -130,33 +139,50 @@ def _open_csv(file: TreeFile, picture_column: str, caption_column: str) -> Table
         except csv.Error as error:
             problems.append(f"Line {reader.line_num} is not valid CSV ({error}); the lines after it were not read.")
 
-    return Table(embeds=False, count=0, rows=rows)
+    return Table(embeds=False, captions=caption, count=0, rows=rows)
 
 
 def _open_jsonl(file: TreeFile, picture_column: str, caption_column: str) -> Table:
-    lines = [(number, line) for number, line in enumerate(_text(file).split("\n"), start=1) if line.strip()]
-    columns = dict.fromkeys(key for _, line in lines for key in _object(line) or {})
+    lines = enumerate(_text(file).split("\n"), start=1)
+    records = [(f"Line {number}", _parsed(line)) for number, line in lines if line.strip()]
+    return _table_of(records, picture_column, caption_column)
+
+
+def _open_json(file: TreeFile, picture_column: str, caption_column: str) -> Table:
+    """A list of objects; or kohya's metadata, an object of them whose keys are the pictures."""
+    content = _parsed(_text(file))
+    if isinstance(content, dict):
+        keyed = content.items()
+        content = [{"file_name": name, **value} if isinstance(value, dict) else value for name, value in keyed]
+    if not isinstance(content, list):
+        raise UserError("It is not a JSON list of pictures and captions.")
+    return _table_of(
+        [(f"Entry {number}", row) for number, row in enumerate(content, 1)], picture_column, caption_column
+    )
+
+
+def _table_of(records: Sequence[tuple[str, Any]], picture_column: str, caption_column: str) -> Table:
+    columns = dict.fromkeys(key for _, record in records if isinstance(record, dict) for key in record)
     picture, caption = find_columns(list(columns), picture_column, caption_column)
 
     def rows(problems: list[str]) -> Iterator[Row]:
-        for number, line in lines:
-            record = _object(line)
-            if record is None:
-                problems.append(f"Line {number} is not a JSON object.")
+        for place, record in records:
+            if not isinstance(record, dict):
+                problems.append(f"{place} is not a JSON object.")
                 continue
-            row = _row(f"Line {number}", record, picture, caption, problems)
+            row = _row(place, record, picture, caption, problems)
             if row:
                 yield row
 
-    return Table(embeds=False, count=len(lines), rows=rows)
+    return Table(embeds=False, captions=caption, count=len(records), rows=rows)
 
 
-def _object(line: str) -> dict[str, Any] | None:
+def _parsed(text: str) -> Any:
+    """The JSON value, or None when it is none."""
     try:
-        value = json.loads(line)
+        return json.loads(text)
     except (json.JSONDecodeError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
 
 
 # ---------------------------------------------------------------- Parquet
@@ -191,7 +217,7 @@ def _open_parquet(file: TreeFile, picture_column: str, caption_column: str) -> T
         except (pa.ArrowException, OSError, ValueError) as error:
             problems.append(f"It is damaged after row {number} ({_first_line(error)}); the rest was not read.")
 
-    return Table(embeds=embeds, count=count, rows=rows)
+    return Table(embeds=embeds, captions=caption, count=count, rows=rows)
 
 
 @contextmanager

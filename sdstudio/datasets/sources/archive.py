@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from sdstudio.datasets.sources.layout import offer_tree
 from sdstudio.datasets.sources.offer import Offer, Refused, Source, TreeFile, is_clutter
+from sdstudio.datasets.tables import SUFFIXES
 from sdstudio.schema import ImportConfig, UserError
 
 MOST_EXPANSION = 50
@@ -17,7 +18,7 @@ MOST_EXPANSION = 50
 
 def detect(place: str) -> bool:
     path = Path(place).expanduser()
-    return path.is_file() and path.suffix.lower() not in (".csv", ".jsonl", ".parquet") and zipfile.is_zipfile(path)
+    return path.is_file() and path.suffix.lower() not in SUFFIXES and zipfile.is_zipfile(path)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from sdstudio.datasets.sidecars import KohyaFolder, is_sidecar, kohya_folders, read_captions
 from sdstudio.datasets.sources.offer import Candidate, Offer, Refused, TreeFile, natural
-from sdstudio.datasets.tables import Table, is_table, open_table
+from sdstudio.datasets.tables import Table, is_table, lack_of_captions, open_table
 from sdstudio.schema import ImportConfig, UserError
 
 
@@ -36,7 +36,10 @@ def offer_tree(where: str, files: Sequence[TreeFile], refused: Refused, config: 
         pictures=_pictures(pictures, captions.texts, whole, refused),
         total=len(pictures) + sum(table.count for table in whole.values()),
         refused=refused,
-        notes=[_kohya_note(path, folder) for path, folder in sorted(kohya.items())],
+        notes=[
+            *(note for path, table in tables.items() for note in lack_of_captions(str(path), table)),
+            *(_kohya_note(path, folder) for path, folder in sorted(kohya.items())),
+        ],
     )
 
 

@@ -1,4 +1,4 @@
-"""One table (CSV, JSONL or Parquet) that lists pictures by file name, or holds them."""
+"""One table (CSV, JSONL, JSON or Parquet) that lists pictures by file name, or holds them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from sdstudio.datasets.intake import RefusedPicture
 from sdstudio.datasets.sources.layout import embedded
 from sdstudio.datasets.sources.offer import Candidate, Offer, Refused, Source, TreeFile
-from sdstudio.datasets.tables import SUFFIXES, Table, open_table
+from sdstudio.datasets.tables import SUFFIXES, Table, lack_of_captions, open_table
 from sdstudio.schema import ImportConfig, UserError
 
 
@@ -21,14 +21,15 @@ def detect(place: str) -> bool:
 def open_file(config: ImportConfig) -> Iterator[Offer]:
     path = Path(config.folder).expanduser()
     if not detect(config.folder):
-        raise UserError(f"There is no table {config.folder!r}; give a .csv, .jsonl or .parquet file.")
+        raise UserError(f"There is no table {config.folder!r}; give a .csv, .jsonl, .json or .parquet file.")
     try:
         table = open_table(TreeFile.of(path, PurePosixPath(path.name)), config.picture_column, config.caption_column)
     except UserError as error:
         raise UserError(f"The table {path} cannot be used: {error}") from error
     refused: Refused = []
     pictures = embedded(path.name, table, refused) if table.embeds else _named(path, table, refused)
-    yield Offer(where=f"The table {path}", pictures=pictures, total=table.count, refused=refused)
+    notes = lack_of_captions(path.name, table)
+    yield Offer(where=f"The table {path}", pictures=pictures, total=table.count, refused=refused, notes=notes)
 
 
 def _named(path: Path, table: Table, refused: Refused) -> Iterator[Candidate]:
@@ -47,4 +48,4 @@ def _read(path: Path) -> bytes:
     return TreeFile.of(path, PurePosixPath(path.name)).read()
 
 
-RECORD = Source(name="table", label="Table (CSV, JSONL or Parquet)", detect=detect, open=open_file)
+RECORD = Source(name="table", label="Table (CSV, JSONL, JSON or Parquet)", detect=detect, open=open_file)
