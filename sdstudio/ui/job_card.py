@@ -1,4 +1,4 @@
-"""One job as a person follows it: what it does, how far it is, its stop button, and in words why it ended."""
+"""One job as a person follows it: what it does, how far it is, its buttons, and in words why it ended."""
 
 import time
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def follow(workspace: Workspace, job_id: str, view: Callable[[Job], None]) -> No
 
 
 def card(workspace: Workspace, job: Job) -> None:
-    """The job's state, progress and end, with a stop button while it lives."""
+    """The job's state, progress and end; a stop button while it lives, a resume button when it did not succeed."""
     with st.container(border=True, key=f"job-card-{job.id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
             color, icon = BADGES[job.state]
@@ -55,6 +55,8 @@ def card(workspace: Workspace, job: Job) -> None:
             st.caption(_times(job), width="content")
             if is_live(job):
                 _stop_button(workspace, job)
+            elif job.state != "succeeded":
+                _resume_button(workspace, job)
         if is_live(job):
             share = min(job.done / job.total, 1.0) if job.total else 0.0
             st.progress(share, text=literal(_progress_text(job)))
@@ -65,20 +67,33 @@ def card(workspace: Workspace, job: Job) -> None:
 
 
 def _stop_button(workspace: Workspace, job: Job) -> None:
-    def stop() -> None:
-        try:
-            jobs.stop_job(workspace, job.id)
-        except UserError as error:
-            st.toast(literal(str(error)), icon=":material/error:")
-
     st.button(
         "Stop",
         key=f"stop-{job.id}",
         icon=":material/stop:",
-        on_click=stop,
+        on_click=_say_refusal,
+        args=(jobs.stop_job, workspace, job.id),
         disabled=job.state == "stopping",
         help="Saves what it has and ends.",
     )
+
+
+def _resume_button(workspace: Workspace, job: Job) -> None:
+    st.button(
+        "Resume",
+        key=f"resume-{job.id}",
+        icon=":material/resume:",
+        on_click=_say_refusal,
+        args=(jobs.resume_job, workspace, job.id),
+        help="Queues it once more; it goes on from what it kept.",
+    )
+
+
+def _say_refusal(act: Callable[[Workspace, str], object], workspace: Workspace, job_id: str) -> None:
+    try:
+        act(workspace, job_id)
+    except UserError as error:
+        st.toast(literal(str(error)), icon=":material/error:")
 
 
 def _progress_text(job: Job) -> str:
