@@ -13,8 +13,9 @@ import pytest
 from hub_server import HubServer
 from PIL import Image
 
+from sdstudio import cli
 from sdstudio.datasets import create_dataset, open_dataset
-from sdstudio.jobs import read_log, submit, wait
+from sdstudio.jobs import read_log, resume_job, submit, wait
 from sdstudio.jobs.devices import NETWORK, device_lock
 from sdstudio.schema import CaptionSetting, ImportConfig, PushConfig, TryCaptionsConfig, UserError
 from sdstudio.workspace import Workspace, read_json
@@ -125,9 +126,12 @@ def test_a_wrong_token_fails_the_job_with_one_sentence_and_stays_nowhere(server,
     job = wait(ws, submit(ws, "push", config, secrets={"HF_TOKEN": wrong}).id, timeout=120)
     assert (job.state, job.error.split(";")[0]) == ("failed", "The Hub does not accept the token")
     assert read_json(job.folder / "report.json")["error"] == job.error
+    again = wait(ws, resume_job(ws, job.id, secrets={"HF_TOKEN": TOKEN}).id, timeout=120)
+    assert (again.state, again.id) == ("succeeded", job.id)
     without = wait(ws, submit(ws, "push", config).id, timeout=120)
     assert without.error.startswith("There is no token for the Hub")
     assert_nowhere(wrong, tmp_path)
+    assert_nowhere(TOKEN, tmp_path)
 
 
 def test_a_job_with_a_secret_waits_for_its_place_by_itself(server, ws, store):
@@ -158,3 +162,18 @@ def test_trying_is_a_job_too(ws, store):
     assert [bool(row.caption) for row in read_tries(job.folder)] == [True]
     with pytest.raises(UserError, match="no captioner"):
         submit(ws, "try", TryCaptionsConfig(dataset="set", ids=ids, settings=[CaptionSetting(captioner="parrot")]))
+
+
+def test_the_command_lists_then_sends(server, ws, store, monkeypatch, capsys):
+    monkeypatch.setenv("SDSTUDIO_WORKSPACE", str(ws.root))
+    monkeypatch.setattr(cli, "install_starter", lambda ws: None)
+    command = ["dataset", "push", "set", "set", "--license", "mit", "--json"]
+    assert cli.main([*command, "--dry-run"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert [file["path"] for file in plan["files"]] == ["data/train-00000-of-00001.parquet", "README.md"]
+    assert (plan["private"], plan["pictures"], server.log) == (True, 5, [])
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert cli.main([*command, "--detach"]) == 0
+    job = wait(ws, json.loads(capsys.readouterr().out)["id"], timeout=120)
+    assert job.state == "succeeded", job.error
+    assert set(server.repositories["ann/set"].files) == {".gitattributes", *(file["path"] for file in plan["files"])}

@@ -1,13 +1,16 @@
 """`sdstudio dataset …`: pictures in, looked at, out."""
 
 import argparse
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from sdstudio import jobs
 from sdstudio.cli.flags import Command, Group, add_job_flags, config_of, say, table
-from sdstudio.cli.outcomes import EXIT_OK, do
+from sdstudio.cli.outcomes import EXIT_OK, do, queued
 from sdstudio.options import add_flags, describe
-from sdstudio.schema import ImportConfig, to_json
+from sdstudio.schema import ImportConfig, PushConfig, to_json
 from sdstudio.workspace import Workspace
 
 IMPORT_FIELDS = describe(ImportConfig)
@@ -62,14 +65,46 @@ def _export(ws: Workspace, arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+PUSH_FIELDS = [item for item in describe(PushConfig) if item.name != "dataset"]
+
+
+def _configure_push(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    _name_argument(child, argv)
+    add_flags(child, PUSH_FIELDS, "push", positional=("repository",))
+    child.add_argument("--dry-run", action="store_true", help="list what would be sent, and send nothing")
+    add_job_flags(child)
+
+
+def _push(ws: Workspace, arguments: argparse.Namespace) -> int:
+    config = config_of(PushConfig, arguments, PUSH_FIELDS, {"dataset": arguments.name})
+    config = replace(config, dataset=arguments.name)
+    if arguments.detach and not arguments.dry_run:
+        token = {"HF_TOKEN": os.environ["HF_TOKEN"]} if os.environ.get("HF_TOKEN") else None
+        return queued(arguments, jobs.submit(ws, "push", config, secrets=token))
+    if not arguments.dry_run:
+        return do(ws, arguments, "push", config)
+    from sdstudio.datasets.push import plan_push
+
+    plan = plan_push(ws, config)
+    files = [{"path": file.path, "size": file.size} for file in plan.files]
+    facts = {"repository": plan.repository, "private": plan.private, "pictures": plan.pictures, "size": plan.size}
+    text = table([(file["path"], f"{file['size']:,}") for file in files], "file", "bytes, of Parquet files about")
+    say(arguments, {**facts, "files": files, "card": plan.card}, f"{text}\n\n{plan.card}")
+    return EXIT_OK
+
+
 DATASET = Group(
     help="Bring pictures in, look at datasets, take them out.",
     commands={
         "import": Command(
-            help="Bring the pictures of a folder, with captions that lie beside them, into a dataset.",
+            help="Bring pictures, with the captions that come with them, into a dataset.",
             run=_import,
             configure=_configure_import,
-            examples="  sdstudio dataset import ~/photos --dataset mine",
+            examples=(
+                "  sdstudio dataset import ~/photos --dataset mine\n"
+                "  sdstudio dataset import captions.csv --dataset mine\n"
+                "  sdstudio dataset import owner/name --dataset mine --split train"
+            ),
         ),
         "list": Command(help="List the datasets.", run=_list),
         "show": Command(help="List a dataset's pictures and captions.", run=_show, configure=_name_argument),
@@ -78,6 +113,15 @@ DATASET = Group(
             run=_export,
             configure=_configure_export,
             examples="  sdstudio dataset export asim-style out --format csv",
+        ),
+        "push": Command(
+            help="Send a dataset to the Hugging Face Hub; the token comes from HF_TOKEN or `hf auth login`.",
+            run=_push,
+            configure=_configure_push,
+            examples=(
+                "  sdstudio dataset push mine me/my-pictures --dry-run\n"
+                "  sdstudio dataset push mine me/my-pictures --license cc-by-4.0 --no-private"
+            ),
         ),
     },
 )

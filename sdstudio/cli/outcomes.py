@@ -43,6 +43,11 @@ def _imported(job: Job) -> tuple[dict[str, Any], str]:
     return {"report": report}, text
 
 
+def _pushed(job: Job) -> tuple[dict[str, Any], str]:
+    report = read_json(job.folder / "report.json")
+    return {"report": report}, f"{report['pictures']} pictures with their captions are at {report['url']}"
+
+
 def _captioned(job: Job) -> tuple[dict[str, Any], str]:
     return {"report": read_json(job.folder / "report.json")}, f"{job.done} of {job.total} {job.unit} captioned."
 
@@ -72,6 +77,7 @@ def _compared(job: Job) -> tuple[dict[str, Any], str]:
 
 MADE: dict[JobKind, Callable[[Job], tuple[dict[str, Any], str]]] = {
     "import": _imported,
+    "push": _pushed,
     "caption": _captioned,
     "train": _trained,
     "generate": _drawn,

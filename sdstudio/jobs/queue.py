@@ -61,9 +61,7 @@ def submit(ws: Workspace, kind: str, config: Any, title: str = "", secrets: Mapp
     with transaction(ws) as database:
         _enlist(database, [folder])
         if secrets:
-            device = devices_for(get_kind(kind).place)[0]
-            supervisor = _start_supervisor(folder, secrets)
-            write_state(folder, replace(read_state(folder), state="starting", device=device, supervisor=supervisor))
+            _start_now(folder, secrets)
     tick(ws)
     return get_job(ws, folder.name)
 
@@ -78,12 +76,12 @@ def claim_inline(ws: Workspace, kind: str, config: Any, title: str = "") -> Path
     return folder
 
 
-def resume_job(ws: Workspace, job_id: str) -> Job:
-    """Queue an ended job that did not succeed once more; it goes on from what it kept.
+def resume_job(ws: Workspace, job_id: str, secrets: Mapping[str, str] | None = None) -> Job:
+    """Queue an ended job that did not succeed once more; it goes on from what it kept. `secrets` as in `submit`.
 
     Raises UserError for one that succeeded or has not ended.
     """
-    _reopen(ws, job_id)
+    _reopen(ws, job_id, secrets)
     tick(ws)
     return get_job(ws, job_id)
 
@@ -243,7 +241,7 @@ def _make_folder(ws: Workspace, kind: str, config: Any, title: str, **state: Any
     return folder
 
 
-def _reopen(ws: Workspace, job_id: str, **changes: Any) -> Path:
+def _reopen(ws: Workspace, job_id: str, secrets: Mapping[str, str] | None = None, **changes: Any) -> Path:
     """Forget how the job ended, in one step under the lock; what it made stays."""
     folder = _find(ws, job_id)
     with transaction(ws) as database:
@@ -258,7 +256,17 @@ def _reopen(ws: Workspace, job_id: str, **changes: Any) -> Path:
         write_state(folder, replace(fresh, **changes))
         database.execute("DELETE FROM queue WHERE folder = ?", (_relative(ws, folder),))  # to its end
         _enlist(database, [folder])
+        if secrets:
+            _start_now(folder, secrets)
     return folder
+
+
+def _start_now(folder: Path, secrets: Mapping[str, str]) -> None:
+    """Start the job though its device may be busy, which its worker waits for. Call inside a transaction."""
+    state = read_state(folder)
+    device = devices_for(get_kind(state.kind).place)[0]
+    supervisor = _start_supervisor(folder, secrets)
+    write_state(folder, replace(state, state="starting", device=device, supervisor=supervisor))
 
 
 def _folders(ws: Workspace) -> Iterator[Path]:
