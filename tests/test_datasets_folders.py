@@ -133,7 +133,9 @@ def test_a_pipe_or_a_broken_link_does_not_hang(ws, folder):
     os.mkfifo(folder / "pipe.png")
     (folder / "dangling.png").symlink_to(folder / "nowhere.png")
     (folder / "loop").symlink_to(folder)
-    assert import_folder(ws, "set", folder).added == 1
+    (folder / "ring").symlink_to(folder / "ring")
+    report = import_folder(ws, "set", folder)
+    assert (report.added, sorted(name for name, _ in report.refused)) == (1, ["dangling.png", "ring"])
 
 
 def test_running_again_adds_nothing_twice(ws, folder):

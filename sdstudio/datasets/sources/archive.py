@@ -50,7 +50,7 @@ def members(archive: zipfile.ZipFile) -> tuple[list[TreeFile], Refused]:
     refused: Refused = []
     for info in archive.infolist():
         path = PurePosixPath(info.filename.replace("\\", "/"))
-        if info.filename.endswith("/") or is_clutter(PurePosixPath(*(part for part in path.parts if part != ".."))):
+        if info.filename.endswith("/") or any(is_clutter(part) for part in path.parts if part != ".."):
             continue
         reason = _objection(info, path)
         if reason:

@@ -1,6 +1,7 @@
 """A folder on this machine, with its subfolders."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -34,11 +35,18 @@ def walk(root: Path) -> tuple[list[TreeFile], Refused]:
 
     for folder, subfolders, names in os.walk(root, onerror=refuse):
         inside = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        subfolders[:] = [name for name in subfolders if not is_clutter(PurePosixPath(name))]
+        subfolders[:] = [name for name in subfolders if not is_clutter(name)]
         for name in names:
+            if is_clutter(name):
+                continue
             path = Path(folder, name)
-            if not is_clutter(PurePosixPath(name)) and path.is_file():
-                files.append(TreeFile.of(path, inside / name))
+            try:
+                status = path.stat()
+            except OSError as error:  # such as a link that leads nowhere
+                problems.append(((inside / name).as_posix(), f"It cannot be read: {error.strerror}."))
+                continue
+            if stat.S_ISREG(status.st_mode):
+                files.append(TreeFile.of(path, inside / name, status.st_size))
     return files, problems
 
 

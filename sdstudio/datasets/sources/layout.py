@@ -17,11 +17,15 @@ def offer_tree(where: str, files: Sequence[TreeFile], refused: Refused, config: 
     among them), and, where every folder is named as kohya's trainer wants it (`10_token class`), from that name.
     """
     files = sorted(files, key=lambda file: natural(file.path))
-    pictures = [file for file in files if not is_sidecar(file) and not is_table(file)]
-    tables, problems = _open_tables([file for file in files if is_table(file)], config)
+    pictures: list[TreeFile] = []
+    sidecars: list[TreeFile] = []
+    listed: list[TreeFile] = []
+    for file in files:
+        (sidecars if is_sidecar(file) else listed if is_table(file) else pictures).append(file)
+    tables, problems = _open_tables(listed, config)
     captions = read_captions(
         pictures,
-        [file for file in files if is_sidecar(file)],
+        sidecars,
         {path: table for path, table in tables.items() if not table.embeds},
         config.caption_lines,
     )

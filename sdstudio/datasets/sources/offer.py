@@ -61,9 +61,9 @@ class TreeFile:
     local: Path | None = None
 
     @classmethod
-    def of(cls, path: Path, name: PurePosixPath) -> "TreeFile":
+    def of(cls, path: Path, name: PurePosixPath, size: int) -> "TreeFile":
         """A file on this machine, called `name` here."""
-        return cls(path=name, size=path.stat().st_size, open=lambda: path.open("rb"), local=path.absolute())
+        return cls(path=name, size=size, open=lambda: path.open("rb"), local=path)
 
     def read(self) -> bytes:
         """All of its bytes; a RefusedPicture when it is too large, damaged or cannot be read."""
@@ -83,9 +83,9 @@ def natural(path: PurePosixPath) -> list[list[str | int]]:
     return [[int(piece) if piece.isdecimal() else piece for piece in re.split("([0-9]+)", part)] for part in path.parts]
 
 
-def is_clutter(path: PurePosixPath) -> bool:
-    """Hidden files, what file managers leave behind, and the card of a Hub dataset."""
-    return any(part.startswith((".", "__MACOSX")) for part in path.parts) or path.name in CLUTTER
+def is_clutter(name: str) -> bool:
+    """Hidden files and folders, what file managers leave behind, and the card of a Hub dataset."""
+    return name.startswith((".", "__MACOSX")) or name in CLUTTER
 
 
 CLUTTER = {"Thumbs.db", "desktop.ini", "README.md"}

@@ -23,7 +23,11 @@ def open_file(config: ImportConfig) -> Iterator[Offer]:
     if not detect(config.folder):
         raise UserError(f"There is no table {config.folder!r}; give a .csv, .jsonl, .json or .parquet file.")
     try:
-        table = open_table(TreeFile.of(path, PurePosixPath(path.name)), config.picture_column, config.caption_column)
+        table = open_table(
+            TreeFile.of(path, PurePosixPath(path.name), path.stat().st_size),
+            config.picture_column,
+            config.caption_column,
+        )
     except UserError as error:
         raise UserError(f"The table {path} cannot be used: {error}") from error
     refused: Refused = []
@@ -45,7 +49,7 @@ def _named(path: Path, table: Table, refused: Refused) -> Iterator[Candidate]:
 def _read(path: Path) -> bytes:
     if not path.is_file():
         raise RefusedPicture("There is no such file beside the table.")
-    return TreeFile.of(path, PurePosixPath(path.name)).read()
+    return TreeFile.of(path, PurePosixPath(path.name), path.stat().st_size).read()
 
 
 RECORD = Source(name="table", label="Table (CSV, JSONL, JSON or Parquet)", detect=detect, open=open_file)
