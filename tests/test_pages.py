@@ -310,7 +310,7 @@ def test_prompts_become_one_batch(workspace: Workspace, store: DatasetStore) -> 
     assert [model.base_model for model in config.models] == ["starter"]
 
 
-def test_stop_takes_a_waiting_job_out_of_the_queue_and_resume_puts_it_back(workspace: Workspace, store: DatasetStore) -> None:
+def test_stop_takes_a_waiting_job_out_and_resume_puts_it_back(workspace: Workspace, store: DatasetStore) -> None:
     job = jobs.submit(workspace, "train", TrainConfig(dataset="cats"))
     app = open_page("train")
     app.button(key=f"stop-{job.id}").click().run()
