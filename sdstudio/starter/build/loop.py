@@ -93,6 +93,7 @@ def _save(
 
 
 def _restore(path: Path, names: list[str], parameters: list, averaged: list, optimizer: torch.optim.AdamW) -> int:
+    """Moments take the memory format of their parameter: the fused optimizer walks both by their storage."""
     with safe_open(path, framework="pt") as file:
         step = int(file.metadata()["step"])
         with torch.no_grad():
@@ -101,8 +102,8 @@ def _restore(path: Path, names: list[str], parameters: list, averaged: list, opt
                 mean.copy_(file.get_tensor(f"ema.{name}"))
                 optimizer.state[parameter] = {
                     "step": torch.tensor(float(step), device=parameter.device),
-                    "exp_avg": file.get_tensor(f"first.{name}").to(parameter.device),
-                    "exp_avg_sq": file.get_tensor(f"second.{name}").to(parameter.device),
+                    "exp_avg": torch.empty_like(parameter).copy_(file.get_tensor(f"first.{name}")),
+                    "exp_avg_sq": torch.empty_like(parameter).copy_(file.get_tensor(f"second.{name}")),
                 }
     return step
 
