@@ -1,0 +1,55 @@
+"""What is compared, how, and the result."""
+
+from dataclasses import dataclass, field
+
+from sdstudio.schema.generating import ModelRef, SampleSettings
+from sdstudio.validation import STRICT, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """What is compared and how. Rows are ranked together only under one protocol hash."""
+
+    __pydantic_config__ = STRICT
+    name: str = option("", "A name for the comparison.")
+    models: list[ModelRef] = field(default_factory=list)
+    prompts: list[str] = option(
+        [], "Prompts in the learned style or of the learned thing; '{trigger}' becomes the trigger words."
+    )
+    drift_prompts: list[str] = option([], "Prompts without the trigger, to see what else changed.")
+    seeds: list[int] = option([0], "One picture per prompt and seed.")
+    reference: str = option("", "Dataset of real pictures, not trained on, that the model should match.")
+    metrics: list[str] = option(["fid", "kid", "clip_score", "language_drift"], "What to measure.")
+    extractor: str = option(
+        "starter", "The CLIP model that looks at the pictures: 'starter', a folder or a Hub id.", advanced=True
+    )
+    settings: SampleSettings = field(default_factory=SampleSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A metric of one model against the base model on the same prompts and seeds.
+
+    `difference` is the mean over prompts of model − base, `interval` its paired t-interval, `ratio` model / base.
+    """
+
+    difference: float
+    interval: tuple[float, float] | None
+    ratio: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricResult:
+    """One cell of a comparison. No `interval` where none is honest; no `value` where it was refused (see flags)."""
+
+    metric: str
+    model: str
+    value: float | None
+    interval: tuple[float, float] | None
+    n_generated: int
+    n_reference: int
+    extractor: str
+    preprocessing: str
+    flags: tuple[str, ...] = ()
+    per_prompt: dict[str, float] = field(default_factory=dict)
+    versus_base: Comparison | None = None

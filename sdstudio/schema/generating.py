@@ -1,0 +1,67 @@
+"""Models to ask, how they are asked, and the pictures they give."""
+
+from dataclasses import dataclass, field
+
+from sdstudio.validation import STRICT, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRef:
+    """A model to ask: a base model, or a base model with one checkpoint folder on it."""
+
+    __pydantic_config__ = STRICT
+    base_model: str = "starter"
+    checkpoint: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings:
+    """How pictures are drawn from a model."""
+
+    __pydantic_config__ = STRICT
+    negative_prompt: str = option("", "What the picture should not show.")
+    steps: int = option(20, "Denoising steps.", low=1, high=500)
+    guidance_scale: float = option(
+        3.0, "Classifier-free guidance; the starter likes 3, Stable Diffusion 7.5.", low=1.0, high=30.0, step=0.5
+    )
+    seed: int = option(0, "Seed of the first picture; picture i has seed + i. -1 draws one.", low=-1, high=2**31 - 1)
+    width: int = option(0, "Width; 0 takes the model's own.", low=0, high=2048, step=8, unit="px")
+    height: int = option(0, "Height; 0 takes the model's own.", low=0, high=2048, step=8, unit="px")
+    scheduler: str = option(
+        "default",
+        "The sampler; 'default' is the model's own.",
+        choices=("default", "ddim", "dpm++2m", "euler", "euler a"),
+        advanced=True,
+    )
+    batch_size: int = option(8, "Pictures drawn at once.", low=1, high=64, advanced=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateConfig:
+    """Pictures for each prompt from each model; the same seeds for every model."""
+
+    __pydantic_config__ = STRICT
+    models: list[ModelRef] = field(default_factory=lambda: [ModelRef()])
+    prompts: list[str] = option([], "What to draw; one prompt a line.")
+    count: int = option(1, "Pictures per prompt.", low=1, high=10_000)
+    settings: SampleSettings = field(default_factory=SampleSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedImage:
+    """One line of `images.jsonl`; the same is inside the PNG. `file` is relative to the job's folder.
+
+    `flags` say what the person did not ask for and got, such as a prompt that was cut.
+    """
+
+    file: str
+    prompt: str
+    negative_prompt: str
+    seed: int
+    model: ModelRef
+    checkpoint_hash: str
+    settings: SampleSettings
+    width: int
+    height: int
+    flags: tuple[str, ...] = ()

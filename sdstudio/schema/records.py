@@ -1,0 +1,71 @@
+"""The records that one-file plug-ins fill."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sdstudio.schema.evaluating import MetricResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A fine-tuning method; one file in `methods/` holds one as RECORD."""
+
+    name: str
+    label: str
+    summary: str
+    paper: str
+    Options: type
+    prepare: Callable[..., Any]
+    save: Callable[..., Any]
+    load: Callable[..., Any]
+    examples: Callable[..., Any] | None = None
+    loss: Callable[..., Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A model family (SD 1.x/2.x, SDXL); one file in `families/`."""
+
+    name: str
+    label: str
+    detect: Callable[..., bool]
+    load: Callable[..., Any]
+    encode_prompts: Callable[..., Any]
+    unet_inputs: Callable[..., Any]
+    pipeline: Callable[..., Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captioner:
+    """Pictures to draft captions; one file in `captioners/`."""
+
+    name: str
+    label: str
+    summary: str
+    paper: str
+    Options: type
+    load: Callable[..., Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """A frozen encoder that metrics share; one file in `features/`."""
+
+    name: str
+    label: str
+    dimensions: int
+    load: Callable[..., Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A measurement of generated pictures; one file in `metrics/`."""
+
+    name: str
+    label: str
+    summary: str
+    paper: str
+    better: Literal["higher", "lower"]
+    needs: tuple[Literal["prompts", "drift_prompts", "reference"], ...]
+    compute: Callable[..., MetricResult]
