@@ -216,7 +216,8 @@ def show_table(results: Sequence[MetricResult]) -> None:
     extractors = ", ".join(dict.fromkeys(result.extractor for result in results if result.extractor))
     st.caption(
         "Brackets: 95% interval. N: pictures measured, 'vs' real ones. ↑ higher is better, ↓ lower. "
-        f"Bold: the best of rows that can be ranked. Pictures are seen through {literal(extractors)}."
+        "Bold: the best value of rows that can be ranked; where intervals overlap it proves no difference. "
+        f"Pictures are seen through {literal(extractors)}."
     )
 
 

@@ -68,11 +68,12 @@ def _drawn(job: Job) -> tuple[dict[str, Any], str]:
 
 
 def _compared(job: Job) -> tuple[dict[str, Any], str]:
-    from sdstudio.results import read_results, results_text
+    from sdstudio.results import read_evaluation, results_text
 
-    results, report = read_results(job.folder), job.folder / "report.html"
-    text = f"{results_text(results)}\nReport with pictures: {report}"
-    return {"results": [to_json(result) for result in results], "report": str(report)}, text
+    evaluation, report = read_evaluation(job.folder), job.folder / "report.html"
+    text = f"{results_text(evaluation.results, evaluation.protocol_hash)}\nReport with pictures: {report}"
+    facts = {"protocol_hash": evaluation.protocol_hash, "report": str(report)}
+    return {"results": [to_json(result) for result in evaluation.results], **facts}, text
 
 
 MADE: dict[JobKind, Callable[[Job], tuple[dict[str, Any], str]]] = {
