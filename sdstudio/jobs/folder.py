@@ -4,14 +4,14 @@ import json
 import os
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from sdstudio.jobs.context import METRICS_FILE, PROGRESS_FILE, STOP_FILE
-from sdstudio.schema import ENDED, Job, JobKind, JobState, UserError, from_json, to_json
+from sdstudio.schema import ENDED, Job, JobKind, JobState, Placement, UserError, from_json, to_json
 from sdstudio.workspace import Workspace, read_json, write_json
 
 CONFIG_FILE = "config.json"
@@ -49,13 +49,19 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """`state.json`. `worker` does the job, `supervisor` watches it (none for a job in the foreground)."""
+    """`state.json`. `worker` does the job, `supervisor` watches it (none for a job in the foreground).
+
+    `attempt` names the start that is in force: the only worker that may do the job is the one started under it, and a
+    cluster knows the worker by it. Empty before a worker is started.
+    """
 
     kind: JobKind
     title: str
     created: float
     state: JobState = "queued"
+    placement: Placement = field(default_factory=Placement)
     device: str = ""
+    attempt: str = ""
     supervisor: Identity | None = None
     worker: Identity | None = None
     started: float | None = None
@@ -70,6 +76,9 @@ class State:
         return self.state in ENDED
 
     def is_alive(self) -> bool:
+        """True while anything may still work on it; of a worker on a cluster only a supervisor can tell."""
+        if self.attempt and self.placement.backend != "local":
+            return True
         return any(identity and identity.process() for identity in (self.worker, self.supervisor))
 
 

@@ -16,9 +16,12 @@ from sdstudio.schema.generating import GeneratedImage as GeneratedImage
 from sdstudio.schema.generating import ModelRef as ModelRef
 from sdstudio.schema.generating import SampleSettings as SampleSettings
 from sdstudio.schema.jobs import ENDED as ENDED
+from sdstudio.schema.jobs import Device as Device
+from sdstudio.schema.jobs import Estimate as Estimate
 from sdstudio.schema.jobs import Job as Job
 from sdstudio.schema.jobs import JobKind as JobKind
 from sdstudio.schema.jobs import JobState as JobState
+from sdstudio.schema.jobs import Placement as Placement
 from sdstudio.schema.pictures import CaptionedImage as CaptionedImage
 from sdstudio.schema.pictures import CaptionSource as CaptionSource
 from sdstudio.schema.pictures import Snapshot as Snapshot
