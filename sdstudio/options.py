@@ -19,7 +19,7 @@ class Field:
     """One setting of a config.
 
     `name` is its path ('loop.steps' for a field of a nested dataclass), `type` the type of its value, or of each of
-    its values where `many` is true. `low`, `high`, `step`, `unit` and `choices` are those given to `option`.
+    its values where `many` is true. The rest, from `help` on, is what was given to `option`.
     """
 
     name: str
@@ -34,6 +34,16 @@ class Field:
     unit: str
     choices: tuple[str, ...]
     advanced: bool
+    zero: str
+    when: str
+
+    def counts(self, values: Mapping[str, Any]) -> bool:
+        """False when `values`, by field name, leave this setting without a meaning (see `when` of `option`)."""
+        if not self.when:
+            return True
+        switch, _, wanted = self.when.partition("=")
+        value = values.get(f"{self.name.rpartition('.')[0]}.{switch}".lstrip("."))
+        return str(value) == wanted if wanted else bool(value)
 
 
 def describe(kind: type, prefix: str = "") -> list[Field]:
@@ -69,6 +79,8 @@ def describe(kind: type, prefix: str = "") -> list[Field]:
                 unit=metadata.get("unit", ""),
                 choices=tuple(metadata.get("choices", ())) or literal,
                 advanced=metadata.get("advanced", False),
+                zero=metadata.get("zero", ""),
+                when=metadata.get("when", ""),
             )
         )
     return fields
@@ -92,6 +104,14 @@ def nest(values: Mapping[str, Any]) -> dict[str, Any]:
             place = place.setdefault(parent, {})
         place[last] = value
     return nested
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'loop': {'steps': 5}} as {'loop.steps': 5}: `nest` taken back."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,9 +25,18 @@ def option(
     unit: str = "",
     choices: tuple[str, ...] = (),
     advanced: bool = False,
+    zero: str = "",
+    when: str = "",
 ) -> Any:
-    """A dataclass field whose metadata becomes the form's widget, the command-line flag and the docs."""
-    metadata = dict(help=help, low=low, high=high, step=step, unit=unit, choices=choices, advanced=advanced)
+    """A dataclass field whose metadata becomes the form's widget, the command-line flag and the docs.
+
+    `zero` says what 0 stands for, such as "the model's own": the form shows it in an empty field instead of a bare 0.
+    `when` names the switch of the same dataclass, or 'field=value', without which the setting means nothing: the form
+    hides it then.
+    """
+    metadata = dict(
+        help=help, low=low, high=high, step=step, unit=unit, choices=choices, advanced=advanced, zero=zero, when=when
+    )
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: default.copy(), metadata=metadata)
     return field(default=default, metadata=metadata)

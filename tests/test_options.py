@@ -85,3 +85,22 @@ def test_nest_and_merge() -> None:
 def test_every_default_of_a_described_config_is_valid() -> None:
     fields = describe(TrainConfig)
     assert from_json(TrainConfig, nest({item.name: item.default for item in fields})) == TrainConfig()
+
+
+def test_a_setting_counts_only_beside_its_switch() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Switched:
+        loud: bool = option(False, "Whether it is heard.")
+        volume: float = option(0.0, "How loud.", zero="the room's own", when="loud")
+        mode: str = option("slow", "How.", choices=("slow", "fast"))
+        pace: float = option(1.0, "How fast.", when="mode=fast")
+
+    fields = {item.name: item for item in describe(Switched, "options.")}
+    assert fields["options.volume"].zero == "the room's own" and fields["options.loud"].zero == ""
+
+    def counting(**values: object) -> list[str]:
+        paths = {f"options.{name}": value for name, value in values.items()}
+        return [item.label for item in fields.values() if item.counts(paths)]
+
+    assert counting(loud=False, mode="slow") == ["Loud", "Mode"]
+    assert counting(loud=True, mode="fast") == ["Loud", "Volume", "Mode", "Pace"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from sdstudio.options import Field, describe, nest
+from sdstudio.options import Field, describe, flatten, nest
 from sdstudio.ui.text import literal
 
 COLUMN_WIDTH = 190
@@ -20,41 +20,81 @@ def config_form(
     skip: Collection[str] = (),
     advanced_label: str = "More settings",
     defaults: Mapping[str, Any] = MappingProxyType({}),
+    problems: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Widgets for the fields of `kind` but those in `skip`; returns their values as `from_json` takes them.
 
     `skip` names fields or, for a nested config, all of its fields by its own name. `defaults` are values by field name
-    that stand in place of the dataclass's own. `key` keeps the widgets apart, and their values when the person looks
-    at another page.
+    that stand in place of the dataclass's own; `problems` are sentences by field name, shown under the widget. A field
+    that has no meaning beside the others' values (see `when` of `option`) is left out and keeps its default. `key`
+    keeps the widgets apart, and their values when the person looks at another page.
     """
     fields = [
         replace(field, default=defaults.get(field.name, field.default))
         for field in describe(kind)
         if not {field.name, field.name.split(".")[0]} & set(skip)
     ]
-    values: dict[str, Any] = {}
-    _rows([field for field in fields if not field.advanced], key, values)
-    advanced = [field for field in fields if field.advanced]
+    values = {field.name: field.default for field in fields}
+    now = {field.name: st.session_state.get(f"{key}.{field.name}", field.default) for field in fields}
+    shown = [field for field in fields if field.counts(now)]
+    _rows([field for field in shown if not field.advanced], key, values, problems)
+    advanced = [field for field in shown if field.advanced]
     if advanced:
-        with st.expander(advanced_label):
-            _rows(advanced, key, values)
+        wrong = any(field.name in problems for field in advanced)
+        changed = sum(
+            now[field.name] != _shown(field, field.default)
+            for field in advanced
+            if f"{key}.{field.name}" in st.session_state
+        )
+        with st.expander(f"{advanced_label} · {changed} changed" if changed else advanced_label, expanded=wrong):
+            _rows(advanced, key, values, problems)
     return nest(values)
 
 
-def _rows(fields: list[Field], key: str, values: dict[str, Any]) -> None:
+def fill_form(kind: type, key: str, values: Mapping[str, Any]) -> None:
+    """Set the widgets of `config_form(kind, key)` to `values`, nested as JSON; what they leave out to its default.
+
+    For callbacks, or before the form is drawn.
+    """
+    given = flatten(values)
+    for field in describe(kind):
+        st.session_state[f"{key}.{field.name}"] = _shown(field, given.get(field.name, field.default))
+
+
+def _rows(fields: list[Field], key: str, values: dict[str, Any], problems: Mapping[str, str]) -> None:
     """Texts first, over the whole width, then the short fields side by side."""
     for field in fields:
         if not _is_short(field):
-            values[field.name] = _widget(field, f"{key}.{field.name}")
+            _cell(field, key, values, problems)
     short = [field for field in fields if _is_short(field)]
     if short:
         with st.grid(columns="auto", min_column_width=COLUMN_WIDTH, vertical_alignment="bottom"):
             for field in short:
-                values[field.name] = _widget(field, f"{key}.{field.name}")
+                with st.container(gap=None):
+                    _cell(field, key, values, problems)
+
+
+def _cell(field: Field, key: str, values: dict[str, Any], problems: Mapping[str, str]) -> None:
+    values[field.name] = _widget(field, f"{key}.{field.name}")
+    if field.name in problems:
+        st.markdown(f":red[:material/error: {literal(problems[field.name])}]")
 
 
 def _is_short(field: Field) -> bool:
     return not field.many and (field.type != "str" or bool(field.choices))
+
+
+def _shown(field: Field, value: Any) -> Any:
+    """`value` as the field's widget holds it: lists as lines, an empty field where 0 stands for something."""
+    if value is None:
+        return None
+    if field.many:
+        return "\n".join(map(str, value))
+    if field.choices:
+        return str(value)
+    if field.zero and value == 0:
+        return None
+    return float(value) if field.type == "float" else value
 
 
 def _widget(field: Field, key: str) -> Any:
@@ -65,35 +105,35 @@ def _widget(field: Field, key: str) -> Any:
         "key": key,
         "persist_state": "session",
     }
+    if key not in st.session_state:
+        st.session_state[key] = _shown(field, field.default)
     if field.many:
-        lines = st.text_area(value="\n".join(map(str, field.default)), height=100, **common)
+        lines = st.text_area(height=100, **common)
         return [line.strip() for line in lines.splitlines() if line.strip()]
     if field.choices:
-        return st.selectbox(options=field.choices, index=field.choices.index(str(field.default)), **common)
+        return st.selectbox(options=field.choices, **common)
     if field.type == "bool":
-        return st.toggle(value=field.default, **common)
+        return st.toggle(**common)
     if field.type == "str":
-        return st.text_input(value=field.default, **common)
+        return st.text_input(**common)
     return _number(field, common)
 
 
 def _number(field: Field, common: dict[str, Any]) -> Any:
-    if field.type == "int":
-        return st.number_input(
-            value=field.default,
-            min_value=_as(int, field.low),
-            max_value=_as(int, field.high),
-            step=int(field.step or 1),
-            **common,
-        )
-    return st.number_input(
-        value=field.default,
-        min_value=_as(float, field.low),
-        max_value=_as(float, field.high),
-        step=field.step or (1e-4 if field.name.endswith("learning_rate") else 0.05),
-        format="%g",
+    """A number; an empty field is 0, which `field.zero` puts in words."""
+    number = int if field.type == "int" else float
+    step = int(field.step or 1) if number is int else field.step or (1e-4 if "learning_rate" in field.name else 0.05)
+    value = st.number_input(
+        value=None,
+        min_value=_as(number, field.low),
+        max_value=_as(number, field.high),
+        step=step,
+        format=None if number is int else "%g",
+        placeholder=field.zero or None,
+        required=not field.zero and field.default is not None,
         **common,
     )
+    return field.default if value is None and field.default is None else number(value or 0)
 
 
 def _as(number: type, bound: float | None) -> Any:
