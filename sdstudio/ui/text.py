@@ -5,6 +5,7 @@ import time
 
 from sdstudio.datasets.words import word_diff
 from sdstudio.words import count as count
+from sdstudio.words import size as size
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
 

@@ -10,7 +10,7 @@ from sdstudio.schema import PushConfig, from_json
 from sdstudio.ui.annotate.jobs_view import start
 from sdstudio.ui.forms import config_form
 from sdstudio.ui.session import told
-from sdstudio.ui.text import count, literal
+from sdstudio.ui.text import count, literal, size
 from sdstudio.workspace import Workspace
 
 TOKEN = "HF_TOKEN"
@@ -61,13 +61,3 @@ def show_plan(plan: PushPlan) -> None:
             st.caption(f"and {len(plan.files) - SHOWN:,} more")
         st.caption(literal("The card, README.md:"))
         st.code(plan.card, language=None, wrap_lines=True)
-
-
-def size(number: int) -> str:
-    """'1.2 MB', in thousands."""
-    amount = float(number)
-    for unit in ("bytes", "kB", "MB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} GB"
