@@ -12,8 +12,11 @@ from safetensors.torch import load_file
 from tiny_models import KINDS, SIDE, build, context, make_dataset, metrics, write_single_file
 
 from sdstudio.datasets import open_dataset
-from sdstudio.engine import train
+from sdstudio.engine import loss as losses
+from sdstudio.engine import run as running
 from sdstudio.engine.generate import draw, read_images
+from sdstudio.engine.run import Run
+from sdstudio.engine.setup import set_up
 from sdstudio.engine.train import run_train
 from sdstudio.jobs.context import STOP_FILE, JobContext
 from sdstudio.models import damage, latest_checkpoint, list_checkpoints, read_checkpoint, resolve_checkpoint
@@ -95,10 +98,10 @@ def pictures(folder: Path) -> list[Image.Image]:
 
 
 def test_bf16_trains_in_float32_what_it_trains(tiny: Path, ws: Workspace) -> None:
-    run = train.set_up(config(tiny / "sd1", "sam", replace(LOOP, mixed_precision="bf16")), context(ws, "runs", "run"))
+    run = set_up(config(tiny / "sd1", "sam", replace(LOOP, mixed_precision="bf16")), context(ws, "runs", "run"))
     assert {value.dtype for value in run.trainable.parameters.values()} == {torch.float32}
     assert {value.dtype for value in run.unet.parameters() if not value.requires_grad} == {torch.bfloat16}
-    exact = train.set_up(config(tiny / "sd1", "sam"), context(ws, "runs", "exact"))
+    exact = set_up(config(tiny / "sd1", "sam"), context(ws, "runs", "exact"))
     run.samples(1)
     assert run.step(1)["loss"] == pytest.approx(exact.step(1)["loss"], rel=0.05)
 
@@ -125,14 +128,14 @@ def test_it_learns(tiny: Path, ws: Workspace) -> None:
 
 def kill_after(ctx: JobContext, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process dies in the middle of the step after `steps`."""
-    step = train.Run.step
+    step = Run.step
 
-    def dying(run: train.Run, number: int) -> dict[str, float]:
+    def dying(run: Run, number: int) -> dict[str, float]:
         if number > steps:
             raise KeyboardInterrupt
         return step(run, number)
 
-    monkeypatch.setattr(train.Run, "step", dying)
+    monkeypatch.setattr(Run, "step", dying)
 
 
 @pytest.mark.parametrize("killed_after", [3, 5])
@@ -221,14 +224,14 @@ def test_the_snapshot_is_the_one_that_the_run_began_with(tiny: Path, ws: Workspa
 
 def test_a_full_disk_leaves_the_earlier_checkpoint(tiny: Path, ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     ctx = context(ws, "runs", "run")
-    save_state = train.save_state
+    save_state = running.save_state
 
     def full(folder: Path, *rest: object) -> None:
         save_state(folder, *rest)
         if "000006" in folder.name:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(train, "save_state", full)
+    monkeypatch.setattr(running, "save_state", full)
     with pytest.raises(UserError, match=r"step 6 cannot be written.*No space left"):
         run_train(config(tiny / "sd1"), ctx)
     assert [path.name for path in (ctx.folder / "checkpoints").iterdir()] == ["step-000003"]
@@ -236,13 +239,13 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(tiny: Path, ws: Workspace, mo
 
 def test_not_a_number_stops_before_the_step(tiny: Path, ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     ctx = context(ws, "runs", "run")
-    loss, steps = train.denoising_loss, []
+    loss, steps = losses.denoising_loss, []
 
     def broken(*args: object) -> torch.Tensor:
         steps.append(1)
         return loss(*args) * (float("nan") if len(steps) == 5 else 1.0)
 
-    monkeypatch.setattr(train, "denoising_loss", broken)
+    monkeypatch.setattr(running, "denoising_loss", broken)
     with pytest.raises(UserError, match=r"not a number at step 5.*last good checkpoint is step-000003"):
         run_train(config(tiny / "sd1"), ctx)
     assert [line["step"] for line in metrics(ctx)] == [1, 2, 3, 4]
@@ -255,12 +258,12 @@ def test_not_a_number_stops_before_the_step(tiny: Path, ws: Workspace, monkeypat
 def test_the_engines_loss_is_the_plain_one(tiny: Path, ws: Workspace) -> None:
     """One step of SAM on a velocity model, recomputed with diffusers' own scheduler and the papers' equations."""
     ctx = context(ws, "runs", "run")
-    run = train.set_up(config(tiny / "sd2", "sam"), ctx)
+    run = set_up(config(tiny / "sd2", "sam"), ctx)
     torch.manual_seed(5)
     batch = run.data.batch(0, torch.device("cpu"))
     assert batch.prior.tolist() == [False, False, True]
     torch.manual_seed(6)
-    found = train.denoising_loss(run.unet, run.model.family, batch, run.schedule, 5.0)
+    found = losses.denoising_loss(run.unet, run.model.family, batch, run.schedule, LOOP)
 
     torch.manual_seed(6)
     noise, times = torch.randn(3, 4, 8, 8), torch.randint(0, 1000, (3,))
@@ -276,7 +279,7 @@ def test_the_engines_loss_is_the_plain_one(tiny: Path, ws: Workspace) -> None:
 
 def test_every_picture_comes_once_a_pass_and_dropout_gives_the_empty_prompt(tiny: Path, ws: Workspace) -> None:
     loop = replace(LOOP, batch_size=5, caption_dropout=1.0)
-    run = train.set_up(config(tiny / "sd1", loop=loop), context(ws, "runs", "run"))
+    run = set_up(config(tiny / "sd1", loop=loop), context(ws, "runs", "run"))
     orders = [run.data._take("own", number) for number in range(4)]
     assert all(sorted(order) == [0, 1, 2, 3, 4] for order in orders) and len({tuple(order) for order in orders}) > 1
     empty = run.model.family.encode_prompts(run.model.pipeline, [""])["encoder_hidden_states"]
@@ -285,15 +288,15 @@ def test_every_picture_comes_once_a_pass_and_dropout_gives_the_empty_prompt(tiny
 
 
 def test_latents_are_drawn_anew_and_an_edited_picture_misses_the_cache(tiny: Path, ws: Workspace) -> None:
-    run = train.set_up(config(tiny / "sd1"), context(ws, "runs", "run"))
+    run = set_up(config(tiny / "sd1"), context(ws, "runs", "run"))
     cached = {path: path.stat().st_mtime_ns for path in (ws.cache / "latents").iterdir()}
     assert len(cached) == 5
     torch.manual_seed(1)
     first, second = (run.data.batch(0, torch.device("cpu")).latents for _ in range(2))
     assert not torch.equal(first, second)
-    train.set_up(config(tiny / "sd1"), context(ws, "runs", "again"))
+    set_up(config(tiny / "sd1"), context(ws, "runs", "again"))
     assert {path: path.stat().st_mtime_ns for path in (ws.cache / "latents").iterdir()} == cached
-    train.set_up(config(tiny / "sd2"), context(ws, "runs", "other"))
+    set_up(config(tiny / "sd2"), context(ws, "runs", "other"))
     assert len(list((ws.cache / "latents").iterdir())) == 10
 
 
@@ -327,7 +330,7 @@ def test_captions_that_are_missing_are_said(tiny: Path, ws: Workspace, capsys: p
     with pytest.raises(UserError, match="No picture of 'bare' has a caption"):
         run_train(replace(config(tiny / "sd1"), dataset="bare"), context(ws, "runs", "bare"))
     make_dataset(ws, "some", ["asim. one", "", "asim. " + "long " * 30])
-    train.set_up(replace(config(tiny / "sd1"), dataset="some"), context(ws, "runs", "some"))
+    set_up(replace(config(tiny / "sd1"), dataset="some"), context(ws, "runs", "some"))
     said = capsys.readouterr().out
     assert (
         "1 of 3 pictures have no caption" in said

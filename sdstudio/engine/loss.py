@@ -9,7 +9,8 @@ import torch
 from diffusers import DDPMScheduler, DiffusionPipeline
 from torch import Tensor
 
-from sdstudio.schema import UserError
+from sdstudio.engine.data import Batch
+from sdstudio.schema import Family, LoopConfig, UserError
 
 
 @dataclass(frozen=True)
@@ -74,3 +75,18 @@ def with_prior(losses: Tensor, weights: Tensor, prior: Tensor) -> Tensor:
     weighted = losses * weights
     own = weighted[~prior].mean()
     return own + weighted[prior].mean() if prior.any() else own
+
+
+def denoising_loss(
+    unet: torch.nn.Module, family: Family, batch: Batch, schedule: NoiseSchedule, loop: LoopConfig
+) -> Tensor:
+    """The engine's loss of one batch, a scalar: min-SNR-weighted error of ε or v, plus that of the prior pictures."""
+    device = batch.latents.device
+    noise = torch.randn(batch.latents.shape).to(device)
+    timesteps = torch.randint(0, len(schedule.alphas_cumprod), (len(batch.latents),)).to(device)
+    alphas = schedule.alphas_cumprod
+    noisy = add_noise(batch.latents, noise, alphas, timesteps)
+    prediction = unet(noisy, timesteps, **family.unet_inputs(batch.text, batch.sizes)).sample
+    wanted = target(schedule.prediction_type, batch.latents, noise, alphas, timesteps)
+    weights = min_snr_weights(schedule.prediction_type, snr(alphas, timesteps), loop.min_snr_gamma)
+    return with_prior(squared_error(prediction, wanted, weights), batch.weights, batch.prior)
