@@ -156,7 +156,7 @@ def test_a_worker_that_ignores_stop_and_terminate_is_killed(ws: Workspace, many:
     monkeypatch.setattr(queue, "_start_supervisor", lambda _: folder.Identity.of(os.getpid()))
     job = start_import(ws, many)
     state = folder.read_state(job.folder)
-    worker = supervisor._start(job.folder, state)
+    worker = supervisor._start(job.folder, state, {}).process
     until(ws, job, is_working)
     worker.suspend()
     (job.folder / STOP_FILE).touch()

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,16 +17,21 @@ SECRETS = "--secrets"
 """The argument that tells a process to read secrets from its standard input; it does not hold them."""
 
 
+def module_command(module: str, folder: Path, *arguments: str, python: str = sys.executable) -> list[str]:
+    """The command that does something with the job in `folder`, the same on this machine and on a cluster."""
+    return [python, "-m", module, str(folder.resolve()), *arguments]
+
+
 def launch(
-    module: str, folder: Path, secrets: Mapping[str, str], environment: Mapping[str, str] | None = None
+    command: Sequence[str], folder: Path, secrets: Mapping[str, str], environment: Mapping[str, str] | None = None
 ) -> psutil.Popen:
-    """Start `python -m module folder` in a session of its own, its output going to the job's log.
+    """Start a `module_command` in a session of its own, its output going to the job's log.
 
     The secrets go into its standard input, from which `receive_secrets` takes them.
     """
     with (folder / LOG_FILE).open("ab") as log:
         process = psutil.Popen(
-            [sys.executable, "-m", module, str(folder.resolve()), *([SECRETS] if secrets else [])],
+            [*command, *([SECRETS] if secrets else [])],
             stdin=subprocess.PIPE if secrets else subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -34,7 +34,7 @@ from sdstudio.jobs.folder import (
     write_state,
 )
 from sdstudio.jobs.kinds import KINDS, get_kind
-from sdstudio.jobs.processes import launch
+from sdstudio.jobs.processes import launch, module_command
 from sdstudio.schema import ENDED, Job, UserError, from_json, to_json
 from sdstudio.workspace import OWN_FOLDER, Workspace, check_name, new_id, write_json
 
@@ -313,7 +313,7 @@ def _readable_state(folder: Path) -> State | None:
 
 def _start_supervisor(folder: Path, secrets: Mapping[str, str] | None = None) -> Identity:
     """Start a supervisor that outlives this process."""
-    process = launch("sdstudio.jobs.supervisor", folder, secrets or {})
+    process = launch(module_command("sdstudio.jobs.supervisor", folder), folder, secrets or {})
     identity = Identity.of(process.pid)
     threading.Thread(target=process.wait, daemon=True).start()  # reaped here if it ends first: no zombie
     return identity

@@ -1,25 +1,21 @@
 """The detached process that watches one job: `python -m sdstudio.jobs.supervisor RUN_DIR`.
 
 It starts the worker (or takes over one whose supervisor was killed), stops it in three steps when asked (the STOP
-file, then terminate, then kill), reaps it, writes down an end that the worker could not, and moves the queue on.
+file, then terminate, then kill), writes down an end that the worker could not, and moves the queue on.
 """
 
-import os
-import signal
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
+from secrets import token_hex
 
-import psutil
-
+from sdstudio.jobs.backends import Ended, Worker, get_backend
 from sdstudio.jobs.context import STOP_FILE
-from sdstudio.jobs.devices import device_environment
-from sdstudio.jobs.folder import State, read_state, workspace_of
-from sdstudio.jobs.processes import launch, receive_secrets
-from sdstudio.jobs.queue import settle, tick, transaction
+from sdstudio.jobs.folder import LOG_FILE, State, read_state, workspace_of
+from sdstudio.jobs.processes import receive_secrets
+from sdstudio.jobs.queue import change_state, settle, tick, transaction
+from sdstudio.schema import UserError
 
 GRACE = 120.0
 """Seconds that a job has for saving after STOP, before it is terminated."""
@@ -40,28 +36,31 @@ def supervise(
         state = read_state(folder)
     if state.has_ended or state.supervisor is None or not state.supervisor.is_this_process():
         return
-    worker = (state.worker and state.worker.process()) or _start(folder, state, secrets or {})
-    exit_code = _watch(worker, folder, grace, patience)
-    _sweep(worker.pid)
-    with transaction(ws):
-        now = read_state(folder)
-        if now.supervisor and now.supervisor.is_this_process():  # else it was resumed, which is another's to watch
-            settle(folder, exit_code)
+    try:
+        worker = _reattach(folder, state) if state.attempt else _start(folder, state, secrets or {})
+    except UserError as error:
+        change_state(folder, state="failed", error=str(error), ended=time.time())
+    else:
+        ended = _watch(worker, folder, grace, patience) if worker else Ended()
+        _end(folder, ended)
     tick(ws)
 
 
-def _start(folder: Path, state: State, secrets: Mapping[str, str] = MappingProxyType({})) -> psutil.Popen:
-    return launch("sdstudio.jobs.worker", folder, secrets, device_environment(state.device))
+def _start(folder: Path, state: State, secrets: Mapping[str, str]) -> Worker | None:
+    """Start the worker under a new attempt, written down first so that no later supervisor starts another."""
+    begun = change_state(folder, attempt=token_hex(4))
+    return get_backend(state.placement.backend).start(folder, begun, secrets) if begun else None
 
 
-def _watch(worker: psutil.Process, folder: Path, grace: float, patience: float) -> int | None:
-    """Wait for the worker's end, escalating once a stop was asked; its exit code where it can be known."""
+def _reattach(folder: Path, state: State) -> Worker | None:
+    return get_backend(state.placement.backend).reattach(folder, state)
+
+
+def _watch(worker: Worker, folder: Path, grace: float, patience: float) -> Ended:
+    """Wait for the worker's end, escalating once a stop was asked."""
     asked: float | None = None
     terminated: float | None = None
-    while True:
-        with suppress(psutil.TimeoutExpired):
-            code: int | None = worker.wait(timeout=POLL)
-            return code
+    while (ended := worker.wait(POLL)) is None:
         stop = folder / STOP_FILE
         if not stop.exists():
             continue
@@ -69,23 +68,22 @@ def _watch(worker: psutil.Process, folder: Path, grace: float, patience: float) 
         asked = asked if asked is not None else now
         if terminated is None and (now - asked > grace or stop.read_text(encoding="utf-8") == "now"):
             terminated = now
-            _signal_tree(worker, kill=False)
+            worker.terminate()
         elif terminated is not None and now - terminated > patience:
-            _signal_tree(worker, kill=True)
+            worker.kill()
+    worker.kill()
+    return ended
 
 
-def _signal_tree(worker: psutil.Process, kill: bool) -> None:
-    with suppress(psutil.NoSuchProcess):
-        for process in [worker, *worker.children(recursive=True)]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill() if kill else process.terminate()
-
-
-def _sweep(worker_pid: int) -> None:
-    """Kill what the worker left running: it led a process group of its own."""
-    if os.name == "posix":
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(worker_pid, signal.SIGKILL)
+def _end(folder: Path, ended: Ended) -> None:
+    with transaction(workspace_of(folder)):
+        state = read_state(folder)
+        if state.has_ended or state.supervisor is None or not state.supervisor.is_this_process():
+            return  # it said so itself, or it was resumed, which is another's to watch
+        if ended.said:
+            with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
+                log.write(f"{ended.said}\n")
+        settle(folder, ended.exit_code)
 
 
 if __name__ == "__main__":
