@@ -8,9 +8,11 @@ from pathlib import Path
 
 from sdstudio import jobs
 from sdstudio.cli.flags import Command, Group, add_job_flags, config_of, say, table
+from sdstudio.cli.looking import LOOKING, name_argument
 from sdstudio.cli.outcomes import EXIT_OK, do, queued
 from sdstudio.options import add_flags, describe
-from sdstudio.schema import ImportConfig, PushConfig, to_json
+from sdstudio.schema import ImportConfig, PushConfig
+from sdstudio.words import count
 from sdstudio.workspace import Workspace
 
 IMPORT_FIELDS = describe(ImportConfig)
@@ -25,33 +27,10 @@ def _import(ws: Workspace, arguments: argparse.Namespace) -> int:
     return do(ws, arguments, "import", config_of(ImportConfig, arguments, IMPORT_FIELDS))
 
 
-def _list(ws: Workspace, arguments: argparse.Namespace) -> int:
-    from sdstudio.datasets import list_datasets
-
-    found = list_datasets(ws)
-    rows = [(info.name, info.images, info.captioned, info.modified, info.error or info.description) for info in found]
-    columns = table(rows, "dataset", "pictures", "captioned", "by a person", "")
-    say(arguments, [to_json(info) for info in found], columns)
-    return EXIT_OK
-
-
-def _name_argument(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
-    child.add_argument("name", metavar="DATASET", help="the dataset's name")
-
-
-def _show(ws: Workspace, arguments: argparse.Namespace) -> int:
-    from sdstudio.datasets import open_dataset
-
-    images = open_dataset(ws, arguments.name).images()
-    rows = [(image.id[:10], image.state, image.file_name, image.caption) for image in images]
-    say(arguments, [to_json(image) for image in images], table(rows, "picture", "state", "file", "caption"))
-    return EXIT_OK
-
-
 def _configure_export(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     from sdstudio.datasets.export import FORMATS
 
-    _name_argument(child, argv)
+    name_argument(child, argv)
     child.add_argument("target", metavar="FOLDER", type=Path, help="a new or empty folder, or a new .zip file")
     child.add_argument("--format", default="imagefolder", help=f"one of {', '.join(FORMATS)} (default imagefolder)")
 
@@ -59,9 +38,10 @@ def _configure_export(child: argparse.ArgumentParser, argv: Sequence[str]) -> No
 def _export(ws: Workspace, arguments: argparse.Namespace) -> int:
     from sdstudio.datasets import export_dataset
 
-    count = export_dataset(ws, arguments.name, arguments.target, arguments.format)
+    written = export_dataset(ws, arguments.name, arguments.target, arguments.format)
     folder = str(arguments.target.expanduser().absolute())
-    say(arguments, {"folder": folder, "pictures": count}, f"{count} pictures with their captions are in {folder}.")
+    text = f"{count(written, 'picture')} and the captions are in {folder}."
+    say(arguments, {"folder": folder, "pictures": written}, text)
     return EXIT_OK
 
 
@@ -69,7 +49,7 @@ PUSH_FIELDS = [item for item in describe(PushConfig) if item.name != "dataset"]
 
 
 def _configure_push(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
-    _name_argument(child, argv)
+    name_argument(child, argv)
     add_flags(child, PUSH_FIELDS, "push", positional=("repository",))
     child.add_argument("--dry-run", action="store_true", help="list what would be sent, and send nothing")
     add_job_flags(child)
@@ -88,8 +68,10 @@ def _push(ws: Workspace, arguments: argparse.Namespace) -> int:
     plan = plan_push(ws, config)
     files = [{"path": file.path, "size": file.size} for file in plan.files]
     facts = {"repository": plan.repository, "private": plan.private, "pictures": plan.pictures, "size": plan.size}
-    text = table([(file["path"], f"{file['size']:,}") for file in files], "file", "bytes, of Parquet files about")
-    say(arguments, {**facts, "files": files, "card": plan.card}, f"{text}\n\n{plan.card}")
+    text = table([(file["path"], f"{file['size']:,}") for file in files], "file", "bytes (of Parquet files about)")
+    who = "private" if plan.private else "public"
+    end = f"{count(plan.pictures, 'picture')} would go to the {who} repository {plan.repository}; nothing was sent."
+    say(arguments, {**facts, "files": files, "card": plan.card}, f"{text}\n\n{plan.card}\n{end}")
     return EXIT_OK
 
 
@@ -106,8 +88,7 @@ DATASET = Group(
                 "  sdstudio dataset import owner/name --dataset mine --split train"
             ),
         ),
-        "list": Command(help="List the datasets.", run=_list),
-        "show": Command(help="List a dataset's pictures and captions.", run=_show, configure=_name_argument),
+        **LOOKING,
         "export": Command(
             help="Write a dataset's pictures and captions into a folder.",
             run=_export,

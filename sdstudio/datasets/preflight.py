@@ -37,16 +37,19 @@ class Finding:
 
 def check(
     store: DatasetStore,
-    side: int = 512,
+    side: int | None = None,
     thorough: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Finding]:
-    """Look at every picture that would be trained on, at `side` pixels; findings with nothing to say are left out.
+    """Look at every picture that would be trained on; findings with nothing to say are left out.
+
+    `side` is the pixels a side that they are trained at, the dataset's own `resolution` when it is not given.
 
     `thorough` reads every stored file and compares its hash (minutes for 100,000), otherwise it only has to be there;
     `progress` hears (files read, files in all).
     """
     chosen = store.settings()
+    side = side or chosen.resolution
     images = [image for image in store.images() if not image.excluded]
     checks: list[Iterator[Finding]] = [
         _unreadable(store, images, thorough, progress),

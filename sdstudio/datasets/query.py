@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from sdstudio.datasets import history, patterns
 from sdstudio.datasets.layout import IMAGE_COLUMNS, to_image
-from sdstudio.schema import STRICT, CaptionedImage
+from sdstudio.schema import STRICT, CaptionedImage, option
 
 State = Literal["not modified", "modified", "approved"]
 Sort = Literal["added", "name", "caption", "tokens", "changed", "similar"]
@@ -33,32 +33,27 @@ _ORDER: dict[Sort, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """Pictures that meet every condition given; the plain one is all that are not deleted, in the order they came.
-
-    `contains` is plain text in either case; `regex` a regular expression; `word` stands by itself, `without` is
-    missing; `source` is the beginning of where the caption comes from ('person:', 'captioner:blip'); `smaller_than`
-    pixels on the shorter side; `ids` limits to these pictures. `deleted` asks for the deleted ones instead.
-    """
+    """Pictures that meet every condition given; the plain one is all that are not deleted, in the order they came."""
 
     __pydantic_config__ = STRICT
-    contains: str = ""
-    regex: str = ""
-    word: str = ""
-    without: str = ""
-    state: State | None = None
-    source: str = ""
-    empty: bool = False
-    too_long: bool = False
-    duplicate_caption: bool = False
-    near_duplicate: bool = False
-    differs: bool = False
-    turned: bool = False
-    smaller_than: int = 0
-    excluded: bool | None = None
-    deleted: bool = False
-    ids: tuple[str, ...] | None = None
-    sort: Sort = "added"
-    descending: bool = False
+    contains: str = option("", "The caption holds this text, in either case.")
+    regex: str = option("", "The caption matches this regular expression; (?i) in front ignores case.")
+    word: str = option("", "The caption holds this word by itself.")
+    without: str = option("", "The caption lacks this word.")
+    state: State | None = option(None, "What was done with the caption.")
+    source: str = option("", "Where the caption comes from begins so: 'person:', 'captioner:blip', 'file'.")
+    empty: bool = option(False, "There is no caption.")
+    too_long: bool = option(False, "The text encoder does not see the caption's last words.")
+    duplicate_caption: bool = option(False, "Another picture has the same caption.")
+    near_duplicate: bool = option(False, "Another picture is nearly the same.")
+    differs: bool = option(False, "The caption is not the machine's.")
+    turned: bool = option(False, "EXIF turned the picture when it came in.")
+    smaller_than: int = option(0, "The shorter side has fewer pixels than this; 0 does not ask.", low=0)
+    excluded: bool | None = option(None, "Kept out of training, or not.")
+    deleted: bool = option(False, "The deleted ones instead.")
+    ids: tuple[str, ...] | None = option(None, "Only these pictures.")
+    sort: Sort = option("added", "The order.")
+    descending: bool = option(False, "The other way round.")
 
     @property
     def needs_tokens(self) -> bool:

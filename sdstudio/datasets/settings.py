@@ -24,6 +24,9 @@ class DatasetSettings:
         TEMPLATE, "How a detailed caption is written; [slots] are filled in, [slot?] may be left out."
     )
     fit: str = option(CENTRE, "How a picture becomes a square.", choices=tuple(CHOICES))
+    resolution: int = option(
+        512, "The side that it will be trained at; smaller pictures would be enlarged.", low=8, high=4096, unit="px"
+    )
     tokenizer: str = option("", "Folder of the tokenizer that counts tokens; empty takes the starter's.", advanced=True)
 
 

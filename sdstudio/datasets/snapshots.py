@@ -42,14 +42,17 @@ def content_hash(images: Iterable[CaptionedImage], fit: str = CENTRE) -> str:
     return sha256(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 
-def write_snapshot(folder: Path, dataset: str, images: Iterable[CaptionedImage], fit: str = CENTRE) -> Snapshot:
-    """Write `folder/<hash>.json` unless it is there already; what was written once is never touched again."""
+def freeze(dataset: str, images: Iterable[CaptionedImage], fit: str = CENTRE) -> Snapshot:
+    """The snapshot of `images`, not on disk."""
     ordered = tuple(sorted(images, key=lambda image: image.id))
-    hash = content_hash(ordered, fit)
-    path = folder / f"{hash}.json"
+    return Snapshot(dataset=dataset, hash=content_hash(ordered, fit), images=ordered, fit=fit)
+
+
+def write_snapshot(folder: Path, snapshot: Snapshot) -> Snapshot:
+    """Write `folder/<hash>.json` unless it is there already; what was written once is never touched again."""
+    path = folder / f"{snapshot.hash}.json"
     if path.exists():
-        return read_snapshot(folder, dataset, hash)
-    snapshot = Snapshot(dataset=dataset, hash=hash, images=ordered, fit=fit)
+        return read_snapshot(folder, snapshot.dataset, snapshot.hash)
     atomic_write(path, json.dumps(to_json(snapshot), ensure_ascii=False) + "\n")
     return snapshot
 

@@ -294,15 +294,20 @@ class DatasetStore:
         derived.count_tokens(self._database, self.tokenizer())
         derived.group_near_duplicates(self._database, self.folder)
 
-    def snapshot(self) -> Snapshot:
-        """Freeze the captions as they are now in `snapshots/<hash>.json`; equal content gives the same snapshot.
+    def frozen(self) -> Snapshot:
+        """The captions as they are now, as a snapshot that is not on disk.
 
         Deleted pictures and those excluded from training are not in it.
         """
-        images = [image for image in self.images() if not image.excluded]
-        if not images:
+        images = (image for image in self.images() if not image.excluded)
+        return snapshots.freeze(self.name, images, self.settings().fit)
+
+    def snapshot(self) -> Snapshot:
+        """Freeze the captions as they are now in `snapshots/<hash>.json`; equal content gives the same snapshot."""
+        taken = self.frozen()
+        if not taken.images:
             raise UserError(f"The dataset {self.name!r} has no pictures; import some first.")
-        return snapshots.write_snapshot(self.folder / "snapshots", self.name, images, self.settings().fit)
+        return snapshots.write_snapshot(self.folder / "snapshots", taken)
 
     def load_snapshot(self, hash: str) -> Snapshot:
         return snapshots.read_snapshot(self.folder / "snapshots", self.name, hash)
