@@ -66,29 +66,6 @@ def _show(ws: Workspace, arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def name_argument(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
-    child.add_argument("name", metavar="DATASET", help="the dataset's name")
-
-
-def _list(ws: Workspace, arguments: argparse.Namespace) -> int:
-    from sdstudio.datasets import list_datasets
-
-    found = list_datasets(ws)
-    rows = [(info.name, info.images, info.captioned, info.modified, info.error or info.description) for info in found]
-    columns = table(rows, "dataset", "pictures", "captioned", "by a person", "")
-    say(arguments, [to_json(info) for info in found], columns)
-    return EXIT_OK
-
-
-def _show(ws: Workspace, arguments: argparse.Namespace) -> int:
-    from sdstudio.datasets import open_dataset
-
-    images = open_dataset(ws, arguments.name).images()
-    rows = [(image.id[:10], image.state, image.file_name, image.caption) for image in images]
-    say(arguments, [to_json(image) for image in images], table(rows, "picture", "state", "file", "caption"))
-    return EXIT_OK
-
-
 def _configure_check(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     name_argument(child, argv)
     child.add_argument(
