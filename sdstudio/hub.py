@@ -9,6 +9,7 @@ from sdstudio.schema import UserError
 
 REACH_SECONDS = 5.0
 MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+_XET_STATUS = re.compile(r"HTTP status \w+ error \((\d{3}) ")
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/\w(?:[\w.-]*\w)?", re.ASCII)
 
 
@@ -59,6 +60,9 @@ def _explain(error: BaseException, what: str) -> str:
         return f"The Hub does not show {what}: check the name, and give a token if it is private."
     if isinstance(error, errors.HfHubHTTPError):
         return _by_status(error.response.status_code, what)
+    xet = _XET_STATUS.search(str(error)) if isinstance(error, ConnectionError) else None
+    if xet:
+        return _by_status(int(xet[1]), what)
     if isinstance(error, (httpx2.HTTPError, ConnectionError, errors.LocalEntryNotFoundError)):
         return f"The Hub ({constants.ENDPOINT}) is not in reach; check the network and try again."
     return ""

@@ -2,10 +2,10 @@
 
 with HubServer() as hub:
     hub.add_user("ann", token="hf_…")
-    ...                         # in a process with HF_ENDPOINT=hub.url and HF_HUB_DISABLE_XET=1
+    ...                         # in a process with HF_ENDPOINT=hub.url
 
-It keeps repositories in memory, takes large files through the LFS protocol (one part, or many above `part_size`),
-and can break connections on purpose.
+It keeps repositories in memory, takes large files through xet, as the client sends them by default, and through the LFS
+protocol (with HF_HUB_DISABLE_XET=1; one part, or many above `part_size`), and can break connections on purpose.
 """
 
 import base64
@@ -13,11 +13,14 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from xet_store import XetStore
 
 ATTRIBUTES = b"*.parquet filter=lfs\n*.png filter=lfs\n*.jpg filter=lfs\n*.webp filter=lfs\n"
 
@@ -53,7 +56,7 @@ class User:
 class HubServer(ThreadingHTTPServer):
     """`repositories` by id; `stored` the large files by sha256; `log` the (method, path) of every request.
 
-    `fault(method, path)` may return True to break the connection before the request is answered.
+    `fault(method, path)` may return True to break the connection before the request is answered, or raise a Refused.
     """
 
     daemon_threads = True
@@ -65,6 +68,7 @@ class HubServer(ThreadingHTTPServer):
         self.users: dict[str, User] = {}
         self.repositories: dict[str, Repository] = {}
         self.stored: dict[str, bytes] = {}
+        self.xet = XetStore()
         self.parts: dict[tuple[str, int], bytes] = {}
         self.log: list[tuple[str, str]] = []
         self.fault: Callable[[str, str], bool] = lambda method, path: False
@@ -112,11 +116,11 @@ class Handler(BaseHTTPRequestHandler):
         path, self.query = unquote(split.path), parse_qs(split.query)
         self.server.log.append((method, path))
         self.method, self.body_bytes = method, self.read_body()
-        if self.server.fault(method, path):
-            self.close_connection = True
-            self.connection.close()
-            return
         try:
+            if self.server.fault(method, path):
+                self.close_connection = True
+                self.connection.close()
+                return
             with self.server.lock:
                 self.route(path)
         except Refused as refused:
@@ -311,6 +315,31 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(400, message="The object is not there")
         self.send_json({})
 
+    # ------------------------------------------------------------ xet
+
+    def xet_token(self, repository_id: str, revision: str) -> None:
+        self.repository(repository_id, write=True)
+        until = int(time.time()) + 3600
+        url = f"{self.server.url}/xet"
+        headers = {"X-Xet-Cas-Url": url, "X-Xet-Access-Token": XET_TOKEN, "X-Xet-Token-Expiration": str(until)}
+        self.send_json({"casUrl": url, "accessToken": XET_TOKEN, "exp": until}, headers=headers)
+
+    def check_xet_token(self) -> None:
+        if self.headers.get("Authorization") != f"Bearer {XET_TOKEN}":
+            raise Refused(401)
+
+    def put_xorb(self, hash: str) -> None:
+        self.check_xet_token()
+        self.server.xet.put_xorb(hash, self.body_bytes)
+        self.send_json({"was_inserted": True})
+
+    def put_shard(self) -> None:
+        self.check_xet_token()
+        self.server.stored.update(self.server.xet.put_shard(self.body_bytes))
+        self.send_json({"result": 1})
+
+    # ------------------------------------------------------------ commits and files
+
     def commit(self, repository_id: str, revision: str) -> None:
         repository = self.repository(repository_id, write=True)
         files = dict(repository.files)
@@ -351,6 +380,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send(data[first : last + 1], 206, headers)
 
 
+XET_TOKEN = "for the store of large files only"
 REPOSITORY = r"([\w.-]+/[\w.-]+)"
 ROUTES: list[tuple[str, Callable[..., None]]] = [
     (r"/?", Handler.home),
@@ -363,6 +393,9 @@ ROUTES: list[tuple[str, Callable[..., None]]] = [
     (rf"/api/datasets/{REPOSITORY}/preupload/([^/]+)", Handler.preupload),
     (rf"/api/datasets/{REPOSITORY}/commit/([^/]+)", Handler.commit),
     (rf"/datasets/{REPOSITORY}\.git/info/lfs/objects/batch", Handler.batch),
+    (rf"/api/datasets/{REPOSITORY}/xet-write-token/([^/]+)", Handler.xet_token),
+    (r"/xet/v1/xorbs/default/([0-9a-f]{64})", Handler.put_xorb),
+    (r"/xet/v1/shards", Handler.put_shard),
     (r"/lfs/verify", Handler.verify),
     (r"/lfs/([0-9a-f]{64})", Handler.put),
     (r"/lfs/([0-9a-f]{64})/part/(\d+)", Handler.put_part),

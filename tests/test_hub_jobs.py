@@ -10,7 +10,7 @@ from hashlib import sha256
 
 import psutil
 import pytest
-from hub_server import HubServer
+from hub_server import HubServer, Refused
 from PIL import Image
 
 from sdstudio import cli
@@ -32,12 +32,13 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture
-def server(monkeypatch, tmp_path):
+@pytest.fixture(params=["xet"])
+def server(monkeypatch, tmp_path, request):
+    """A Hub that large files go to through xet, as they do when nothing is set, or through the older LFS protocol."""
     with HubServer(part_size=20_000) as server:
         server.add_user("ann", TOKEN)
         monkeypatch.setenv("HF_ENDPOINT", server.url)
-        monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+        monkeypatch.setenv("HF_HUB_DISABLE_XET", "1" if request.param == "lfs" else "")
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
         monkeypatch.delenv("HF_TOKEN", raising=False)
         yield server
@@ -88,6 +89,10 @@ def assert_nowhere(token, folder):
             assert token.encode() not in path.read_bytes(), path
 
 
+both_ways = pytest.mark.parametrize("server", ["xet", pytest.param("lfs", marks=pytest.mark.slow)], indirect=True)
+
+
+@both_ways
 def test_a_handed_over_token_is_nowhere_and_the_pushed_set_comes_back(server, ws, store, tmp_path):
     stored = {image.id: image.caption for image in store.images()}
     server.fault = lambda method, path: bool(time.sleep(0.05))  # long enough to be looked at
@@ -97,7 +102,9 @@ def test_a_handed_over_token_is_nowhere_and_the_pushed_set_comes_back(server, ws
         assert job.state == "succeeded", job.error + read_log(job)
         assert (job.done, job.total) == (5, 5)
         assert server.repositories["ann/set"].private
-        assert server.count("PUT", "/part/") > 2
+        parts, xorbs = server.count("PUT", "/part/"), server.count("POST", "/xet/v1/xorbs/")
+        assert (parts > 2) != (xorbs > 0)
+        assert server.count("POST", "telemetry") == 0
 
         place = ImportConfig(dataset="back", folder="ann/set")
         back = wait(ws, submit(ws, "import", place, secrets={"HF_TOKEN": TOKEN}).id, timeout=120)
@@ -108,7 +115,7 @@ def test_a_handed_over_token_is_nowhere_and_the_pushed_set_comes_back(server, ws
     assert_nowhere(TOKEN, tmp_path)
 
 
-@pytest.mark.parametrize("format", ["parquet", "imagefolder"])
+@pytest.mark.parametrize(("server", "format"), [("xet", "imagefolder"), ("lfs", "parquet")], indirect=["server"])
 def test_what_was_pushed_loads_through_datasets(server, ws, store, monkeypatch, format):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     config = PushConfig(dataset="set", repository="set", format=format)
@@ -132,6 +139,26 @@ def test_a_wrong_token_fails_the_job_with_one_sentence_and_stays_nowhere(server,
     assert without.error.startswith("There is no token for the Hub")
     assert_nowhere(wrong, tmp_path)
     assert_nowhere(TOKEN, tmp_path)
+
+
+def test_a_push_goes_on_after_the_large_files_were_refused_or_the_connection_broke(server, ws, store, monkeypatch):
+    def refuses(method, path):
+        if "xet-write-token" in path:
+            raise Refused(403)
+
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "1")
+    server.fault = refuses
+    job = wait(ws, submit(ws, "push", PushConfig(dataset="set", repository="set")).id, timeout=120)
+    assert job.error.startswith("The token may not change the dataset ann/set;")
+    assert job.error.endswith("push again, and it goes on from there.")
+    server.fault = lambda method, path: "/xorbs/" in path
+    job = wait(ws, resume_job(ws, job.id).id, timeout=120)
+    assert job.error.startswith(f"The Hub ({server.url}) is not in reach")
+    assert set(server.repositories["ann/set"].files) == {".gitattributes"}  # no half of a set
+    server.fault = lambda method, path: False
+    assert wait(ws, resume_job(ws, job.id).id, timeout=120).state == "succeeded"
+    assert len(server.repositories["ann/set"].files) == 3
 
 
 def test_a_job_with_a_secret_waits_for_its_place_by_itself(server, ws, store):
