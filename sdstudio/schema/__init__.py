@@ -31,6 +31,7 @@ from sdstudio.schema.records import Feature as Feature
 from sdstudio.schema.records import Method as Method
 from sdstudio.schema.records import Metric as Metric
 from sdstudio.schema.training import Checkpoint as Checkpoint
+from sdstudio.schema.training import ExtraDataset as ExtraDataset
 from sdstudio.schema.training import LoopConfig as LoopConfig
 from sdstudio.schema.training import TrainConfig as TrainConfig
 from sdstudio.validation import STRICT as STRICT
