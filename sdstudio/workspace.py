@@ -49,6 +49,11 @@ class Workspace:
         return self.root / "tasks"
 
     @property
+    def sweeps(self) -> Path:
+        """Files that say which runs belong together."""
+        return self.root / "sweeps"
+
+    @property
     def cache(self) -> Path:
         return self.root / "cache"
 

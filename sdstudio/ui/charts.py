@@ -1,32 +1,125 @@
-"""Charts of a run's numbers."""
+"""Charts of a run's numbers, and of the same number of several runs."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-SMOOTHING = 0.9
-"""Weight of what came before in the smoothed line (exponential moving average)."""
-
-
-def loss_chart(metrics: Sequence[Mapping[str, Any]]) -> None:
-    """The training loss by step: each step faint, the smoothed line over it."""
+if TYPE_CHECKING:
     import altair
     import pandas
 
-    table = pandas.DataFrame(
-        [{"step": row["step"], "loss": row["loss"]} for row in metrics if row.get("loss") is not None]
-    )
+Metrics = Sequence[Mapping[str, Any]]
+SMOOTHING = 0.9
+"""Weight of what came before in the smoothed line (exponential moving average)."""
+POINTS = 600
+"""A line is drawn through at most about this many steps: a browser shows no more."""
+HEIGHT, SMALL = 260, 130
+
+
+def series(metrics: Metrics, name: str) -> "pandas.DataFrame":
+    """Columns `step`, `value` and `smoothed` of the lines that have the number `name`, thinned to `POINTS`."""
+    import pandas
+
+    rows = [(row["step"], row[name]) for row in metrics if row.get(name) is not None]
+    table = pandas.DataFrame(rows, columns=["step", "value"])
+    table["smoothed"] = table["value"].ewm(alpha=1 - SMOOTHING).mean()
+    every = max(1, len(table) // POINTS)
+    return table[(table.index % every == 0) | (table.index == len(table) - 1)]
+
+
+def loss_chart(metrics: Metrics) -> None:
+    """The training loss by step: each step faint, the smoothed line over it."""
+    table = series(metrics, "loss")
     if table.empty:
         st.caption("The loss appears here after the first step.")
         return
-    table["smoothed"] = table["loss"].ewm(alpha=1 - SMOOTHING).mean()
-    step = altair.X("step:Q", title="Step", axis=altair.Axis(tickMinStep=1, format="d"))
-    base = altair.Chart(table, height=260)
-    each = base.mark_line(opacity=0.3, strokeWidth=1).encode(
-        step, altair.Y("loss:Q", title="Loss", scale=altair.Scale(zero=False))
-    )
-    smooth = base.mark_line(strokeWidth=2.5).encode(
-        step, altair.Y("smoothed:Q"), tooltip=[altair.Tooltip("step:Q"), altair.Tooltip("smoothed:Q", format=".4f")]
-    )
+    alt = _altair()
+    base = alt.Chart(table, height=HEIGHT).encode(_step())
+    each = base.mark_line(opacity=0.3, strokeWidth=1).encode(_value("Training loss"))
+    smooth = base.mark_line(strokeWidth=2.5).encode(alt.Y("smoothed:Q"), tooltip=_tooltip("smoothed"))
     st.altair_chart(each + smooth, width="stretch")
+
+
+def validation_chart(metrics: Metrics, best_step: int | None = None) -> None:
+    """The validation loss with its points, the base model's as a dashed line, and the best checkpoint's step."""
+    table = series(metrics, "val_loss")
+    if table.empty:
+        return
+    alt = _altair()
+    base = alt.Chart(table, height=HEIGHT).encode(_step(), _value("Validation loss"))
+    chart = base.mark_line(strokeWidth=2.5, point=True).encode(tooltip=_tooltip("value"))
+    before = series(metrics, "val_base")
+    if not before.empty:
+        line = alt.Chart(before.tail(1).assign(name="Base model"))
+        chart += line.mark_rule(strokeDash=[5, 4], opacity=0.7).encode(alt.Y("value:Q"))
+        chart += line.mark_text(align="left", baseline="bottom", x=6, dy=-3, opacity=0.8).encode(
+            alt.Y("value:Q"), alt.Text("name:N")
+        )
+    best = table[table["step"] == best_step]
+    if not best.empty:
+        chart += alt.Chart(best).mark_point(size=140, shape="diamond", filled=True).encode(_step(), alt.Y("value:Q"))
+    st.altair_chart(chart, width="stretch")
+
+
+def small_chart(metrics: Metrics, names: Mapping[str, str], title: str, scale: float = 1.0) -> None:
+    """A little chart of one kind of number; with several `names` (number -> label), a line each."""
+    import pandas
+
+    tables = [series(metrics, name).assign(name=label) for name, label in names.items()]
+    tables = [table for table in tables if not table.empty]
+    if not tables:
+        return
+    table = pandas.concat(tables)
+    table["value"] *= scale
+    st.caption(title)
+    st.altair_chart(_lines(table, "value", "", SMALL, legend=len(tables) > 1), width="stretch")
+
+
+def compare_chart(runs: Mapping[str, Metrics], name: str, title: str) -> None:
+    """The number `name` of several runs, a line each; the training loss is smoothed."""
+    import pandas
+
+    tables = [series(metrics, name).assign(name=label) for label, metrics in runs.items()]
+    tables = [table for table in tables if not table.empty]
+    if not tables:
+        st.caption("None of these runs has this number.")
+        return
+    column = "smoothed" if name in ("loss", "grad_norm") else "value"
+    st.altair_chart(_lines(pandas.concat(tables), column, title, HEIGHT, legend=True), width="stretch")
+
+
+def _lines(table: "pandas.DataFrame", column: str, title: str, height: int, legend: bool) -> "altair.Chart":
+    alt = _altair()
+    below = alt.Legend(title=None, orient="bottom", columns=2, labelLimit=360) if legend else None
+    return (
+        alt.Chart(table, height=height)
+        .mark_line(strokeWidth=2)
+        .encode(
+            _step(),
+            _value(title, column),
+            alt.Color("name:N", legend=below, sort=None),
+            tooltip=[alt.Tooltip("name:N", title="Run"), *_tooltip(column)],
+        )
+    )
+
+
+def _altair() -> Any:
+    import altair
+
+    return altair
+
+
+def _step() -> "altair.X":
+    alt = _altair()
+    return alt.X("step:Q", title="Step", axis=alt.Axis(tickMinStep=1, format="d", grid=False))
+
+
+def _value(title: str, column: str = "value") -> "altair.Y":
+    alt = _altair()
+    return alt.Y(f"{column}:Q", title=title or None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
+
+
+def _tooltip(column: str) -> list["altair.Tooltip"]:
+    alt = _altair()
+    return [alt.Tooltip("step:Q", title="Step"), alt.Tooltip(f"{column}:Q", format=".4g", title="Value")]
