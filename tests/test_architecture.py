@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "workspace": {"schema"},
     "models": {"schema", "workspace"},
     "options": {"schema"},
+    "plan": {"schema"},
     "hub": {"schema"},
     "datasets": {"schema", "workspace", "registry", "jobs.context", "captioners", "hub"},
     "captioners": {"schema", "models", "hub"},
@@ -31,10 +32,10 @@ MAY_IMPORT = {
     "metrics": {"schema", "features", "words"},
     "engine": {
         "schema", "workspace", "registry", "models", "jobs.context", "datasets", "methods", "families", "guidance",
-        "words",
+        "plan", "words",
     },
     # Before a job is queued, the part that owns its config is asked whether it can be done.
-    "jobs": {"schema", "workspace", "registry", "models", "datasets", "evaluation"},
+    "jobs": {"schema", "workspace", "registry", "models", "datasets", "evaluation", "plan"},
 }  # fmt: skip
 
 
