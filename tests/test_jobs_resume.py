@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 from sdstudio import cli, jobs
 from sdstudio.datasets import create_dataset, open_dataset
 from sdstudio.jobs.context import STOP_FILE, JobContext
-from sdstudio.jobs.devices import compute_devices, device_lock
+from sdstudio.jobs.devices import compute_devices
 from sdstudio.jobs.kinds import Kind
+from sdstudio.jobs.locks import device_lock
 from sdstudio.models import latest_checkpoint
 from sdstudio.schema import CaptionConfig, Job, LoopConfig, TrainConfig, UserError
 from sdstudio.workspace import ENV_VAR, Workspace
@@ -114,12 +115,12 @@ def test_a_live_job_is_not_resumed_and_one_taken_out_of_the_queue_is(ws: Workspa
         for queued in (second, job):
             jobs.stop_job(ws, queued.id, now=True)
     assert jobs.wait(ws, job.id, WAIT).state == "cancelled"
-    assert jobs.read_log(job).count("waits for") == 1
+    assert jobs.read_log(job).count("waits: ") == 1
 
 
 def until_waiting(ws: Workspace, job: Job) -> None:
     deadline = time.monotonic() + WAIT
-    while "waits for" not in jobs.get_job(ws, job.id).message:
+    while "waits: " not in jobs.get_job(ws, job.id).message:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

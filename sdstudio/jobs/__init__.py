@@ -4,20 +4,33 @@ job = submit(ws, "caption", CaptionConfig(dataset="cats"))
 job = wait(ws, job.id)
 """
 
-from sdstudio.jobs.folder import read_log, read_metrics
+from sdstudio.jobs.deleting import clean, delete_job, empty_trash, restore_job, trash
+from sdstudio.jobs.devices import devices
+from sdstudio.jobs.estimate import estimate
 from sdstudio.jobs.inline import resume_inline, run_inline
-from sdstudio.jobs.queue import get_job, list_jobs, resume_job, stop_job, submit, tick, wait
+from sdstudio.jobs.queue import get_job, list_jobs, move, resume_job, run_again, stop_job, submit, tick, wait
+from sdstudio.jobs.reading import read_log, read_metrics, read_traceback
 
 __all__ = [
+    "clean",
+    "delete_job",
+    "devices",
+    "empty_trash",
+    "estimate",
     "get_job",
     "list_jobs",
+    "move",
     "read_log",
     "read_metrics",
+    "read_traceback",
+    "restore_job",
     "resume_inline",
     "resume_job",
+    "run_again",
     "run_inline",
     "stop_job",
     "submit",
     "tick",
+    "trash",
     "wait",
 ]

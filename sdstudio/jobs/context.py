@@ -3,7 +3,8 @@
 import json
 import math
 import time
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from sdstudio.workspace import Workspace, write_json
 STOP_FILE = "STOP"
 METRICS_FILE = "metrics.jsonl"
 PROGRESS_FILE = "progress.json"
+WINDOW = 60.0
+"""Seconds that a job's rate is measured over."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +23,26 @@ class JobContext:
 
     workspace: Workspace
     folder: Path
+    _recent: deque[dict[str, Any]] = field(default_factory=deque, init=False, repr=False, compare=False)
 
     def progress(self, done: int, total: int, unit: str = "", message: str = "") -> None:
-        """Say that `done` of `total` are finished; replaces what was said before."""
-        write_json(
-            self.folder / PROGRESS_FILE,
-            {"done": done, "total": total, "unit": unit, "message": message, "time": time.time()},
-        )
+        """Say that `done` of `total` are finished; replaces what was said before.
+
+        What is written includes the oldest report of the last minute, from which the rate follows; nothing counts
+        before the first unit is done, so that loading models does not.
+        """
+        said = {"done": done, "total": total, "unit": unit, "message": message, "time": time.time()}
+        write_json(self.folder / PROGRESS_FILE, {**said, "since": self._since(said)})
+
+    def _since(self, said: dict[str, Any]) -> dict[str, Any] | None:
+        recent = self._recent
+        if recent and not (said["done"] >= recent[-1]["done"] and _is_one_phase(said, recent[-1])):
+            recent.clear()
+        while len(recent) > 1 and recent[1]["time"] < said["time"] - WINDOW:
+            recent.popleft()
+        if said["done"] and (not recent or said["time"] - recent[-1]["time"] > WINDOW / 100):
+            recent.append({key: said[key] for key in ("done", "total", "unit", "time")})
+        return {key: recent[0][key] for key in ("done", "time")} if recent else None
 
     def metrics(self, **numbers: Any) -> None:
         """Append one line of numbers to `metrics.jsonl`, stamped with the time; one that is not finite becomes null."""
@@ -44,3 +60,7 @@ class JobContext:
     def should_stop(self) -> bool:
         """True once somebody asked the job to save what it has and end."""
         return (self.folder / STOP_FILE).exists()
+
+
+def _is_one_phase(said: dict[str, Any], before: dict[str, Any]) -> bool:
+    return (said["total"], said["unit"]) == (before["total"], before["unit"])

@@ -1,20 +1,19 @@
 """Doing a job, in whatever process, and writing down how it ended."""
 
-import errno
 import os
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from sdstudio.jobs.context import JobContext
-from sdstudio.jobs.devices import device_lock
-from sdstudio.jobs.folder import CONFIG_FILE, TRACEBACK_FILE, kept, read_progress, read_state
+from sdstudio.jobs.failures import explain, kept
+from sdstudio.jobs.folder import CONFIG_FILE, TRACEBACK_FILE, read_progress, read_state
 from sdstudio.jobs.kinds import get_kind
-from sdstudio.jobs.queue import change_state
-from sdstudio.schema import UserError, from_json
+from sdstudio.jobs.locks import Lease, busy_text
+from sdstudio.jobs.transitions import change_state
+from sdstudio.schema import from_json
 from sdstudio.workspace import atomic_write, read_json
 
 
@@ -25,9 +24,9 @@ def execute(context: JobContext) -> Exception | None:
     """
     folder = context.folder
     state = read_state(folder)
-    lock = device_lock(context.workspace, state.device)
+    lease = Lease(context.workspace, state.devices, f"the job {state.title}", job=folder.name)
     try:
-        if not _take(lock, context, state.device):
+        if not lease.acquire(_patience(context, lease)):
             _finish(folder, state="cancelled", message="Stopped before it began.")
             return None
         change_state(folder, state="running", started=time.time())
@@ -40,7 +39,7 @@ def execute(context: JobContext) -> Exception | None:
     except Exception as error:
         traceback.print_exc()
         atomic_write(folder / TRACEBACK_FILE, traceback.format_exc())
-        _finish(folder, state="failed", error=explain(error), traceback=TRACEBACK_FILE, exit_code=1)
+        _finish(folder, state="failed", error=explain(error, folder), traceback=TRACEBACK_FILE, exit_code=1)
         return error
     else:
         if finished:
@@ -49,38 +48,25 @@ def execute(context: JobContext) -> Exception | None:
         else:
             _finish(folder, state="cancelled", message=f"Stopped as asked. {kept(folder)}", exit_code=0)
     finally:
-        lock.release()
+        lease.release()
     return None
 
 
-def _take(lock: FileLock, context: JobContext, device: str) -> bool:
-    """Wait for the device; False when the job was stopped meanwhile."""
+def _patience(context: JobContext, lease: Lease) -> Callable[[], bool]:
+    """Wait for the devices until the job is stopped, and say once for whom."""
     told = False
-    while not context.should_stop():
-        try:
-            lock.acquire(timeout=0.5)
-        except Timeout:
-            if not told:
-                said = f"waits for {device}, where something else is running"
-                context.progress(0, 0, message=said)
-                context.log(f"It {said}.")
-                told = True
-        else:
-            return True
-    return False
+
+    def wait() -> bool:
+        nonlocal told
+        if not told:
+            said = f"waits: {busy_text(context.workspace, lease.devices)}"
+            context.progress(0, 0, message=said)
+            context.log(f"It {said}.")
+            told = True
+        return not context.should_stop()
+
+    return wait
 
 
 def _finish(folder: Path, **outcome: Any) -> None:
     change_state(folder, ended=time.time(), **outcome)
-
-
-def explain(error: Exception) -> str:
-    """One sentence for the person whose job failed."""
-    if isinstance(error, UserError):
-        return str(error)
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return "There was not enough memory; use a smaller batch or resolution, or close what else uses it."
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "The disk is full; free some space and start the job again."
-    what = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-    return f"It failed on something unforeseen ({what}); {TRACEBACK_FILE} in its folder says where."

@@ -1,24 +1,24 @@
 """A job's folder is the truth about it: `config.json`, `state.json`, and what the job says while it runs."""
 
-import json
 import os
 import time
-from collections import deque
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from sdstudio.jobs.context import METRICS_FILE, PROGRESS_FILE, STOP_FILE
-from sdstudio.schema import ENDED, Job, JobKind, JobState, Placement, UserError, from_json, to_json
+from sdstudio.jobs.context import PROGRESS_FILE
+from sdstudio.schema import ENDED, JobKind, JobState, Placement, UserError, from_json, to_json
 from sdstudio.workspace import Workspace, read_json, write_json
 
 CONFIG_FILE = "config.json"
 STATE_FILE = "state.json"
 LOG_FILE = "log.txt"
 TRACEBACK_FILE = "traceback.txt"
-GONE = "It was interrupted: its process is gone (the machine restarted, or it was killed, often for lack of memory)."
+RESTED = 3_000_000_000
+"""Nanoseconds after which a file can no longer have been written twice under one time stamp."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,7 @@ class Identity:
 class State:
     """`state.json`. `worker` does the job, `supervisor` watches it (none for a job in the foreground).
 
+    `device` is where it runs, names joined by commas; `oom_kills` what `failures.oom_kills` counted at its start.
     `attempt` names the start that is in force: the only worker that may do the job is the one started under it, and a
     cluster knows the worker by it. Empty before a worker is started.
     """
@@ -58,12 +59,14 @@ class State:
     kind: JobKind
     title: str
     created: float
+    owner: str = ""
     state: JobState = "queued"
     placement: Placement = field(default_factory=Placement)
     device: str = ""
     attempt: str = ""
     supervisor: Identity | None = None
     worker: Identity | None = None
+    oom_kills: int | None = None
     started: float | None = None
     ended: float | None = None
     exit_code: int | None = None
@@ -74,6 +77,10 @@ class State:
     @property
     def has_ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        return tuple(self.device.split(",")) if self.device else ()
 
     def is_alive(self) -> bool:
         """True while anything may still work on it; of a worker on a cluster only a supervisor can tell."""
@@ -88,44 +95,24 @@ def workspace_of(folder: Path) -> Workspace:
 
 
 def read_state(folder: Path) -> State:
-    return from_json(State, read_json(folder / STATE_FILE))
+    """What `state.json` says. A file that has rested for a while is parsed once, however often it is asked for."""
+    path = folder / STATE_FILE
+    try:
+        found = path.stat()
+    except OSError:
+        return from_json(State, read_json(path))  # which says in words what is wrong
+    if abs(time.time_ns() - found.st_mtime_ns) < RESTED:
+        return from_json(State, read_json(path))
+    return _parsed(path, (found.st_mtime_ns, found.st_size, found.st_ino))
+
+
+@lru_cache(maxsize=20_000)
+def _parsed(path: Path, stamp: tuple[int, int, int]) -> State:
+    return from_json(State, read_json(path))
 
 
 def write_state(folder: Path, state: State) -> None:
     write_json(folder / STATE_FILE, to_json(state))
-
-
-def present_state(folder: Path) -> tuple[State, JobState]:
-    """What `state.json` says, and what is true now: a dead job is interrupted, an asked one is stopping."""
-    state = read_state(folder)
-    if state.has_ended or state.state == "queued":
-        return state, state.state
-    if not state.is_alive():
-        again = read_state(folder)  # it may have written its end and left between the two looks
-        return again, again.state if again.has_ended else "interrupted"
-    return state, "stopping" if (folder / STOP_FILE).exists() else state.state
-
-
-def read_job(folder: Path) -> Job:
-    """The job in `folder`, right even when every process of it was killed."""
-    state, now = present_state(folder)
-    progress = read_progress(folder)
-    interrupted = now == "interrupted" and not state.has_ended
-    return Job(
-        id=folder.name,
-        kind=state.kind,
-        title=state.title,
-        folder=folder,
-        state=now,
-        created=state.created,
-        started=state.started,
-        ended=last_sign(folder) if interrupted else state.ended,
-        done=int(progress.get("done", 0)),
-        total=int(progress.get("total", 0)),
-        unit=str(progress.get("unit", "")),
-        message=state.message if state.has_ended else str(progress.get("message", "")),
-        error=f"{GONE} {kept(folder)}" if interrupted else state.error,
-    )
 
 
 def read_progress(folder: Path) -> dict[str, Any]:
@@ -136,45 +123,6 @@ def read_progress(folder: Path) -> dict[str, Any]:
     return progress
 
 
-def read_metrics(job: Job) -> list[dict[str, Any]]:
-    """The numbers the job has said so far, oldest first; a line still being written is left out."""
-    path = job.folder / METRICS_FILE
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
-
-
-def read_log(job: Job, lines: int = 50) -> str:
-    """The last `lines` lines of the job's log."""
-    path = job.folder / LOG_FILE
-    if not path.exists():
-        return ""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return "".join(deque(file, maxlen=lines))
-
-
 def last_sign(folder: Path) -> float:
     """When anything directly in the folder last changed, in seconds since the epoch."""
     return max((entry.stat().st_mtime for entry in os.scandir(folder)), default=time.time())
-
-
-def kept(folder: Path) -> str:
-    """What a job that did not finish leaves behind, and how it goes on."""
-    return f"{_leftovers(folder)} `sdstudio jobs resume {folder.name}` goes on with it."
-
-
-def _leftovers(folder: Path) -> str:
-    checkpoints = sorted(path.name for path in (folder / "checkpoints").glob("step-*"))
-    if checkpoints:
-        return f"Its checkpoint {checkpoints[-1]} is kept."
-    progress = read_progress(folder)
-    if progress.get("done"):
-        amount = f"{progress['done']} of {progress['total']} {progress['unit']}".strip()
-        return f"What it had done is kept ({amount})."
-    return "It had nothing to keep yet."

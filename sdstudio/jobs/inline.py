@@ -13,8 +13,9 @@ from typing import Any, TextIO
 
 from sdstudio.jobs.context import STOP_FILE, JobContext
 from sdstudio.jobs.execute import execute
-from sdstudio.jobs.folder import LOG_FILE, read_job
+from sdstudio.jobs.folder import LOG_FILE
 from sdstudio.jobs.queue import claim_inline, reclaim_inline, tick
+from sdstudio.jobs.reading import read_job
 from sdstudio.schema import Job, UserError
 from sdstudio.workspace import Workspace
 

@@ -1,0 +1,103 @@
+"""What a person sees of a job, read from its folder: right even when every process of it was killed."""
+
+import json
+import time
+from collections import deque
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sdstudio.jobs.context import METRICS_FILE, STOP_FILE
+from sdstudio.jobs.folder import LOG_FILE, TRACEBACK_FILE, State, read_progress, read_state
+from sdstudio.jobs.transitions import ending
+from sdstudio.schema import Job
+
+
+def present_state(folder: Path) -> State:
+    """What is true of the job now: a dead one has ended, though nobody has written it down yet."""
+    state = read_state(folder)
+    if state.has_ended or state.state == "queued" or state.is_alive():
+        return state
+    again = read_state(folder)  # it may have written its end and left between the two looks
+    return again if again.has_ended else ending(folder, again)
+
+
+def read_job(folder: Path) -> Job:
+    """The job in `folder`. One that has ended is put together once for each way in which it ended."""
+    state = present_state(folder)
+    return _ended(folder, state) if state.has_ended else _job(folder, state)
+
+
+@lru_cache(maxsize=20_000)
+def _ended(folder: Path, state: State) -> Job:
+    return _job(folder, state)
+
+
+def _job(folder: Path, state: State) -> Job:
+    progress = read_progress(folder)
+    rate, left = pace(progress, time.time()) if state.state == "running" else (None, None)
+    stopping = not state.has_ended and state.state != "queued" and (folder / STOP_FILE).exists()
+    return Job(
+        id=folder.name,
+        kind=state.kind,
+        title=state.title,
+        folder=folder,
+        state="stopping" if stopping else state.state,
+        created=state.created,
+        owner=state.owner,
+        placement=state.placement,
+        device=state.device,
+        started=state.started,
+        ended=state.ended,
+        done=int(progress.get("done", 0)),
+        total=int(progress.get("total", 0)),
+        unit=str(progress.get("unit", "")),
+        rate=rate,
+        left=left,
+        message=state.message if state.has_ended else str(progress.get("message", "")),
+        error=state.error,
+        traceback=folder / TRACEBACK_FILE if (folder / TRACEBACK_FILE).exists() else None,
+    )
+
+
+def pace(progress: dict[str, Any], now: float) -> tuple[float | None, float | None]:
+    """Units per second since the start of the recent window, and the seconds that the rest takes at that rate.
+
+    A job that has been silent for longer than two units should take is as slow as that silence says.
+    """
+    since = progress.get("since")
+    units = progress["done"] - since["done"] if since else 0
+    span = progress["time"] - since["time"] if since else 0.0
+    if units <= 0 or span <= 0:
+        return None, None
+    silent = now - progress["time"]
+    rate = units / (span + silent if silent > 2 * span / units else span)
+    return rate, max(progress["total"] - progress["done"], 0) / rate
+
+
+def read_metrics(job: Job) -> list[dict[str, Any]]:
+    """The numbers the job has said so far, oldest first; a line still being written is left out."""
+    path = job.folder / METRICS_FILE
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def read_log(job: Job, lines: int = 50) -> str:
+    """The last `lines` lines of the job's log."""
+    path = job.folder / LOG_FILE
+    if not path.exists():
+        return ""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return "".join(deque(file, maxlen=lines))
+
+
+def read_traceback(job: Job) -> str:
+    """The Python traceback of a job that failed; empty when it left none."""
+    return job.traceback.read_text(encoding="utf-8") if job.traceback and job.traceback.exists() else ""
