@@ -36,6 +36,7 @@ class Field:
     advanced: bool
     zero: str
     when: str
+    section: str
 
     def counts(self, values: Mapping[str, Any]) -> bool:
         """False when `values`, by field name, leave this setting without a meaning (see `when` of `option`)."""
@@ -53,7 +54,9 @@ def describe(kind: type, prefix: str = "") -> list[Field]:
     """
     hints = get_type_hints(kind)
     fields: list[Field] = []
+    section = ""
     for item in dataclasses.fields(kind):
+        section = item.metadata.get("section") or section
         hint, path = _without_none(hints[item.name]), f"{prefix}{item.name}"
         if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             fields += describe(hint, f"{path}.")
@@ -81,6 +84,7 @@ def describe(kind: type, prefix: str = "") -> list[Field]:
                 advanced=metadata.get("advanced", False),
                 zero=metadata.get("zero", ""),
                 when=metadata.get("when", ""),
+                section=section,
             )
         )
     return fields

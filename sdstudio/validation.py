@@ -27,15 +27,25 @@ def option(
     advanced: bool = False,
     zero: str = "",
     when: str = "",
+    section: str = "",
 ) -> Any:
     """A dataclass field whose metadata becomes the form's widget, the command-line flag and the docs.
 
     `zero` says what 0 stands for, such as "the model's own": the form shows it in an empty field instead of a bare 0.
     `when` names the switch of the same dataclass, or 'field=value', without which the setting means nothing: the form
-    hides it then.
+    hides it then. `section` begins a part of the form, which holds this and the following settings.
     """
     metadata = dict(
-        help=help, low=low, high=high, step=step, unit=unit, choices=choices, advanced=advanced, zero=zero, when=when
+        help=help,
+        low=low,
+        high=high,
+        step=step,
+        unit=unit,
+        choices=choices,
+        advanced=advanced,
+        zero=zero,
+        when=when,
+        section=section,
     )
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: default.copy(), metadata=metadata)

@@ -12,8 +12,7 @@ class LoopConfig:
 
     __pydantic_config__ = STRICT
 
-    # How long
-    steps: int = option(600, "Optimizer steps.", low=1, high=1_000_000, unit="steps")
+    steps: int = option(600, "Optimizer steps.", low=1, high=1_000_000, unit="steps", section="How long")
     epochs: int = option(
         0, "Passes over the pictures, in place of steps.", low=0, high=100_000, zero="counted in steps", advanced=True
     )
@@ -31,7 +30,6 @@ class LoopConfig:
     )
     seed: int = option(0, "Seed of everything random in the run.", low=0, high=2**31 - 1)
 
-    # Pictures
     resolution: int = option(
         0,
         "Side of the square training picture.",
@@ -40,6 +38,7 @@ class LoopConfig:
         step=8,
         unit="px",
         zero="the base model's own",
+        section="Pictures",
     )
     fit: str = option(
         "dataset",
@@ -80,13 +79,13 @@ class LoopConfig:
         advanced=True,
     )
 
-    # Captions
     caption_mode: str = option(
         "as written",
         "'identifier prefix' puts the trigger in front of captions that lack it; 'class word' takes the trigger and "
         "the class word as every caption.",
         choices=("as written", "identifier prefix", "class word"),
         advanced=True,
+        section="Captions",
     )
     class_word: str = option(
         "", "What the pictures show, such as 'man'.", when="caption_mode=class word", advanced=True
@@ -102,12 +101,12 @@ class LoopConfig:
         False, "Read (word:1.3) in captions as a weight of 1.3 on the word.", advanced=True
     )
 
-    # Optimizer
     optimizer: str = option(
         "adamw",
         "'adamw 8-bit' needs bitsandbytes and a GPU; 'prodigy' needs prodigyopt and finds the learning rate itself.",
         choices=("adamw", "adamw 8-bit", "prodigy"),
         advanced=True,
+        section="Optimizer",
     )
     lr_scheduler: str = option(
         "cosine",
@@ -134,9 +133,8 @@ class LoopConfig:
         advanced=True,
     )
 
-    # Loss
     min_snr_gamma: float = option(
-        5.0, "Min-SNR loss weighting.", low=0.0, high=100.0, zero="not weighted", advanced=True
+        5.0, "Min-SNR loss weighting.", low=0.0, high=100.0, zero="not weighted", advanced=True, section="Loss"
     )
     noise_offset: float = option(
         0.0,
@@ -146,7 +144,6 @@ class LoopConfig:
         advanced=True,
     )
 
-    # Validation
     validation_share: float = option(
         0.1,
         "Share of the pictures set aside to measure the loss on (at most 100; near-duplicates stay together). None "
@@ -155,6 +152,7 @@ class LoopConfig:
         high=0.5,
         zero="no validation",
         advanced=True,
+        section="Validation",
     )
     validate_every: int = option(
         50,
@@ -174,12 +172,12 @@ class LoopConfig:
         advanced=True,
     )
 
-    # What is kept
     interval_unit: str = option(
         "steps",
         "What the numbers of checkpoints, samples and measurements count.",
         choices=("steps", "epochs"),
         advanced=True,
+        section="What is kept",
     )
     checkpoint_every: int = option(
         200, "Between checkpoints.", low=0, high=1_000_000, zero="only at the end", advanced=True
@@ -203,9 +201,12 @@ class LoopConfig:
         [], "Prompts of the sample pictures; empty takes the first captions of the set.", advanced=True
     )
 
-    # Speed and memory
     mixed_precision: str = option(
-        "no", "Number format of the forward pass.", choices=("no", "bf16", "fp16"), advanced=True
+        "no",
+        "Number format of the forward pass.",
+        choices=("no", "bf16", "fp16"),
+        advanced=True,
+        section="Speed and memory",
     )
     gradient_checkpointing: bool = option(
         False, "Compute parts of the forward pass twice: less memory, slower.", advanced=True
@@ -258,7 +259,10 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """`checkpoint.json`: with the weights beside it, all that is needed to load what a run learned."""
+    """`checkpoint.json`: with the weights beside it, all that is needed to load what a run learned.
+
+    `negative_parts` are what negative examples taught, such as 'eyes': prompts then ask for 'no negative eyes'.
+    """
 
     __pydantic_config__ = STRICT
     method: str
@@ -270,3 +274,4 @@ class Checkpoint:
     run: str
     step: int
     snapshot: str = ""
+    negative_parts: list[str] = field(default_factory=list)
