@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from sdstudio.schema import STRICT, option
@@ -19,7 +20,9 @@ class Settings:
     words: list[str] = option(["a", "b"], "Which.")
     loud: bool = option(False, "Whether it is heard.")
     volume: float = option(0.5, "How loud.", low=0.0, high=1.0, when="loud")
-    hidden: int = option(3, "Rarely changed.", low=0, advanced=True)
+    hidden: int = option(3, "Rarely changed.", low=0, advanced=True, section="First")
+    side: int = option(64, "In steps of 8.", low=0, step=8, advanced=True, section="Second")
+    moments: list[int] = option([], "When.", advanced=True)
 
 
 def form(values: dict[str, Any], **problems: str) -> AppTest:
@@ -67,13 +70,35 @@ def test_a_field_is_shown_only_where_it_means_something() -> None:
 
 
 def test_a_form_is_filled_as_a_whole() -> None:
-    app = form({"rate": 0.5, "words": ["x"], "hidden": 8})
+    app = form({"rate": 0.5, "words": ["x"], "hidden": 8, "moments": [5]})
     app.number_input(key="form.steps").set_value(50).run()
     app.button(key="fill").click().run()
-    assert returned(app) == {"rate": 0.5, "steps": 5, "words": ["x"], "loud": False, "volume": 0.5, "hidden": 8}
-    assert app.expander[0].label == "More settings · 1 changed"
+    assert returned(app) == {
+        "rate": 0.5, "steps": 5, "words": ["x"], "loud": False, "volume": 0.5,
+        "hidden": 8, "side": 64, "moments": ["5"],
+    }  # fmt: skip
+    assert app.expander[0].label == "More settings · 2 changed"
+    assert [tab.label for tab in app.tabs] == ["First", "Second"]
 
 
 def test_a_problem_stands_under_its_field() -> None:
     app = form({}, steps="Give at least *two*.")
     assert [item.value for item in app.markdown] == [r":red[:material/error: Give at least \*two\*\.]"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("side", 65, "multiple of 8"),
+        ("side", 72, ""),
+        ("moments", "5, soon, 7", "soon"),
+        ("moments", "5, 30 60", ""),
+    ],
+)
+def test_a_wrong_value_is_refused_at_its_field(field: str, value: Any, said: str) -> None:
+    app = form({})
+    widget = app.number_input if field == "side" else app.text_input
+    widget(key=f"form.{field}").set_value(value).run()
+    assert not app.exception
+    assert [item.value for item in app.markdown if said in item.value and "red" in item.value] or not said
+    assert len(app.markdown) == bool(said)

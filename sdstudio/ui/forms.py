@@ -1,7 +1,7 @@
 """A form made from a config dataclass: one widget a field, the advanced ones folded away."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -37,18 +37,25 @@ def config_form(
     values = {field.name: field.default for field in fields}
     now = {field.name: st.session_state.get(f"{key}.{field.name}", field.default) for field in fields}
     shown = [field for field in fields if field.counts(now)]
-    _rows([field for field in shown if not field.advanced], key, values, problems)
+    form = _Form(key, values, problems)
+    form.rows([field for field in shown if not field.advanced])
     advanced = [field for field in shown if field.advanced]
     if advanced:
-        wrong = any(field.name in problems for field in advanced)
-        changed = sum(
-            now[field.name] != _shown(field, field.default)
-            for field in advanced
-            if f"{key}.{field.name}" in st.session_state
-        )
-        with st.expander(f"{advanced_label} · {changed} changed" if changed else advanced_label, expanded=wrong):
-            _rows(advanced, key, values, problems)
+        changed = sum(form.is_changed(field) for field in advanced)
+        with st.expander(f"{advanced_label} · {changed} changed" if changed else advanced_label):
+            _sections(form, advanced)
     return nest(values)
+
+
+def _sections(form: "_Form", fields: list[Field]) -> None:
+    """The fields in a tab for each section where there are several."""
+    names = list(dict.fromkeys(field.section for field in fields))
+    if len(names) < 2:
+        form.rows(fields)
+        return
+    for name, tab in zip(names, st.tabs(names), strict=True):
+        with tab:
+            form.rows([field for field in fields if field.section == name])
 
 
 def fill_form(kind: type, key: str, values: Mapping[str, Any]) -> None:
@@ -61,27 +68,57 @@ def fill_form(kind: type, key: str, values: Mapping[str, Any]) -> None:
         st.session_state[f"{key}.{field.name}"] = _shown(field, given.get(field.name, field.default))
 
 
-def _rows(fields: list[Field], key: str, values: dict[str, Any], problems: Mapping[str, str]) -> None:
-    """Texts first, over the whole width, then the short fields side by side."""
-    for field in fields:
-        if not _is_short(field):
-            _cell(field, key, values, problems)
-    short = [field for field in fields if _is_short(field)]
-    if short:
-        with st.grid(columns="auto", min_column_width=COLUMN_WIDTH, vertical_alignment="bottom"):
-            for field in short:
-                with st.container(gap=None):
-                    _cell(field, key, values, problems)
+@dataclass
+class _Form:
+    """A form that is being drawn; `values` fills up as it is."""
+
+    key: str
+    values: dict[str, Any]
+    problems: Mapping[str, str]
+
+    def rows(self, fields: list[Field]) -> None:
+        """Texts first, over the whole width, then the short fields side by side."""
+        for field in fields:
+            if not _is_short(field):
+                self._cell(field)
+        short = [field for field in fields if _is_short(field)]
+        if short:
+            with st.grid(columns="auto", min_column_width=COLUMN_WIDTH, vertical_alignment="bottom"):
+                for field in short:
+                    with st.container(gap=None):
+                        self._cell(field)
+
+    def is_changed(self, field: Field) -> bool:
+        usual = _shown(field, field.default)
+        return bool(st.session_state.get(f"{self.key}.{field.name}", usual) != usual)
+
+    def _cell(self, field: Field) -> None:
+        value = self.values[field.name] = _widget(field, f"{self.key}.{field.name}")
+        problem = self.problems.get(field.name) or _refusal(field, value)
+        if problem:
+            st.markdown(f":red[:material/error: {literal(problem)}]")
 
 
-def _cell(field: Field, key: str, values: dict[str, Any], problems: Mapping[str, str]) -> None:
-    values[field.name] = _widget(field, f"{key}.{field.name}")
-    if field.name in problems:
-        st.markdown(f":red[:material/error: {literal(problems[field.name])}]")
+def _refusal(field: Field, value: Any) -> str:
+    """Why the field cannot have this value, in words; its widget sees to bounds and choices."""
+    if field.many and field.type != "str":
+        wrong = [item for item in value if not _is_number(item, field.type)]
+        return f"{', '.join(wrong)}: give numbers with commas between them." if wrong else ""
+    if field.type == "int" and field.step and (value - (field.low or 0)) % field.step:
+        return f"It must be a multiple of {field.step:g}."
+    return ""
+
+
+def _is_number(text: str, type: str) -> bool:
+    try:
+        float(text) if type == "float" else int(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_short(field: Field) -> bool:
-    return not field.many and (field.type != "str" or bool(field.choices))
+    return field.type != "str" or (bool(field.choices) and not field.many)
 
 
 def _shown(field: Field, value: Any) -> Any:
@@ -89,7 +126,7 @@ def _shown(field: Field, value: Any) -> Any:
     if value is None:
         return None
     if field.many:
-        return "\n".join(map(str, value))
+        return ("\n" if field.type == "str" else ", ").join(map(str, value))
     if field.choices:
         return str(value)
     if field.zero and value == 0:
@@ -107,6 +144,8 @@ def _widget(field: Field, key: str) -> Any:
     }
     if key not in st.session_state:
         st.session_state[key] = _shown(field, field.default)
+    if field.many and field.type != "str":
+        return st.text_input(placeholder=field.zero or "5, 30, 60", **common).replace(",", " ").split()
     if field.many:
         lines = st.text_area(height=100, **common)
         return [line.strip() for line in lines.splitlines() if line.strip()]
