@@ -8,8 +8,9 @@ from sdstudio.jobs.deleting import clean, delete_job, empty_trash, restore_job, 
 from sdstudio.jobs.devices import devices
 from sdstudio.jobs.estimate import estimate
 from sdstudio.jobs.inline import resume_inline, run_inline
+from sdstudio.jobs.listing import live_jobs
 from sdstudio.jobs.queue import get_job, list_jobs, move, resume_job, run_again, stop_job, submit, tick, wait
-from sdstudio.jobs.reading import read_log, read_metrics, read_traceback
+from sdstudio.jobs.reading import latest_metrics, read_log, read_metrics, read_traceback
 
 __all__ = [
     "clean",
@@ -18,7 +19,9 @@ __all__ = [
     "empty_trash",
     "estimate",
     "get_job",
+    "latest_metrics",
     "list_jobs",
+    "live_jobs",
     "move",
     "read_log",
     "read_metrics",

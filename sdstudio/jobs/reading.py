@@ -1,8 +1,10 @@
 """What a person sees of a job, read from its folder: right even when every process of it was killed."""
 
 import json
+import os
 import time
-from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,9 @@ from sdstudio.jobs.context import METRICS_FILE, STOP_FILE
 from sdstudio.jobs.folder import LOG_FILE, TRACEBACK_FILE, State, read_progress, read_state
 from sdstudio.jobs.transitions import ending
 from sdstudio.schema import Job
+
+TAIL = 2**18
+"""Bytes at the end of a log or of the numbers that a page looks at."""
 
 
 def present_state(folder: Path) -> State:
@@ -78,24 +83,39 @@ def pace(progress: dict[str, Any], now: float) -> tuple[float | None, float | No
 def read_metrics(job: Job) -> list[dict[str, Any]]:
     """The numbers the job has said so far, oldest first; a line still being written is left out."""
     path = job.folder / METRICS_FILE
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
+    return _rows(path.read_text(encoding="utf-8").splitlines()) if path.exists() else []
+
+
+def latest_metrics(job: Job) -> list[dict[str, Any]]:
+    """The last of those numbers, as many as a few screens hold, however many there are."""
+    return _rows(_tail(job.folder / METRICS_FILE))
 
 
 def read_log(job: Job, lines: int = 50) -> str:
-    """The last `lines` lines of the job's log."""
-    path = job.folder / LOG_FILE
-    if not path.exists():
-        return ""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return "".join(deque(file, maxlen=lines))
+    """The last `lines` lines of the job's log, as far as they lie in its last 256 KiB."""
+    return "".join(f"{line}\n" for line in _tail(job.folder / LOG_FILE)[-lines:])
+
+
+def _tail(path: Path) -> list[str]:
+    """The last lines of a text file that may be large and is being written; none where there is no file."""
+    try:
+        with path.open("rb") as file:
+            start = max(file.seek(0, os.SEEK_END) - TAIL, 0)
+            file.seek(start)
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except FileNotFoundError:
+        return []
+    if not lines[-1]:
+        lines.pop()
+    return lines[1:] if start else lines
+
+
+def _rows(lines: Iterable[str]) -> list[dict[str, Any]]:
+    rows = []
+    for line in lines:
+        with suppress(json.JSONDecodeError):
+            rows.append(json.loads(line))
+    return rows
 
 
 def read_traceback(job: Job) -> str:
