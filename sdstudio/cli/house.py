@@ -3,8 +3,8 @@
 import argparse
 import json
 import os
+import runpy
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,29 +20,48 @@ def _configure_run(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     child.add_argument(
         "--port", type=whole_number(1, 65535), default=8501, help="the port on this machine (default 8501)"
     )
+    child.add_argument(
+        "--address",
+        default="127.0.0.1",
+        help="where to listen (default 127.0.0.1, this machine alone); 0.0.0.0 is every network, behind a token",
+    )
+    child.add_argument(
+        "--host-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name or address under which browsers elsewhere reach this machine; may be given several times",
+    )
 
 
 def _run(ws: Workspace, arguments: argparse.Namespace) -> int:
     house = Path(sdstudio.__file__).parents[1]
     if not (house / "app.py").is_file():
         raise UserError(f"There is no app.py in {house}; start the studio from a clone of its repository.")
-    _check_port(arguments.port)
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(arguments.port)]
-    try:
-        return subprocess.call(command, cwd=house, env={**os.environ, ENV_VAR: str(ws.root)})
-    except KeyboardInterrupt:
-        return EXIT_OK
+    _check_port(arguments.address, arguments.port)
+    os.environ[ENV_VAR] = str(ws.root)
+    os.chdir(house)
+    sys.argv = ["streamlit", "run", "app.py"]
+    sys.argv += ["--server.port", str(arguments.port), "--server.address", arguments.address]
+    for name in [*arguments.host_name, "127.0.0.1", "localhost"]:
+        sys.argv += ["--server.allowedHosts", name]
+    runpy.run_module("streamlit", run_name="__main__")  # in this process, so that whoever ends it ends the server
+    return EXIT_OK
 
 
-def _check_port(port: int) -> None:
-    with socket.socket() as probe:
+def _check_port(address: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         if os.name == "posix":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left is free
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((address, port))
+        except socket.gaierror as error:
+            raise UserError(f"{address!r} is no address of this machine; 127.0.0.1 and 0.0.0.0 always are.") from error
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise UserError(f"The port {port} cannot be used ({reason}); give another one with --port.") from error
+            raise UserError(
+                f"The port {port} of {address} cannot be used ({reason}); give another one with --port."
+            ) from error
 
 
 def _demo(ws: Workspace, arguments: argparse.Namespace) -> int:
