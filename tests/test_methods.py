@@ -13,7 +13,7 @@ from sdstudio import registry
 from sdstudio.engine.pipeline import family_of, find_method
 from sdstudio.families.loading import PictureSize
 from sdstudio.methods import sam
-from sdstudio.methods.parts import Example, Trainable, begins_with, first_word, shared_trigger, without_trigger
+from sdstudio.methods.parts import Trainable
 from sdstudio.schema import Method, UserError, from_json, to_json
 
 METHODS = registry.load("sdstudio.methods")
@@ -167,46 +167,3 @@ def test_sam_refuses_layers_that_are_not_there_and_nothing_to_train(tiny: Path) 
         sam.prepare(load(tiny, "sd1"), sam.Options(layers=["up_blocks.9"]))
     with pytest.raises(UserError, match="nothing to train"):
         sam.prepare(load(tiny, "sd1"), sam.Options(rank=0, unfreeze=False))
-
-
-# ---------------------------------------------------------------- identifier and prior
-
-
-def captioned(*captions: str) -> list[Example]:
-    return [Example(path=Path(f"{index}.png"), caption=caption) for index, caption in enumerate(captions)]
-
-
-def no_drawing(prompts: list[str], seeds: list[int]) -> list[Path]:
-    return [Path(f"prior-{seed}.png") for seed in seeds]
-
-
-def test_sam_counts_the_captions_without_the_identifier() -> None:
-    own = captioned("asim. a man", "Asim, a dog", "a cat", "asimov writes")
-    for trigger in ("asim", "ASIM", ""):
-        with pytest.raises(UserError, match="2 of 4 captions do not begin with the identifier"):
-            sam.examples(own, sam.Options(trigger=trigger), no_drawing)
-    with pytest.raises(UserError, match="2 of 2 captions do not begin with an identifier word"):
-        sam.examples(captioned("a man", "the dog"), sam.Options(), no_drawing)
-
-
-def test_sams_prior_is_the_captions_without_the_identifier() -> None:
-    own = captioned("asim. a man", "Asim a dog")
-    examples = sam.examples(own, sam.Options(prior_images=3, prior_weight=0.5), no_drawing)
-    prior = [example for example in examples if example.prior]
-    assert examples[:2] == own
-    assert [example.caption for example in prior] == ["a man", "a dog", "a man"]
-    assert [str(example.path) for example in prior] == ["prior-0.png", "prior-1.png", "prior-2.png"]
-    assert {example.weight for example in prior} == {0.5}
-    prompts = sam.examples(own, sam.Options(prior_images=2, prior_prompts=["a tree"]), no_drawing)
-    assert [example.caption for example in prompts[2:]] == ["a tree", "a tree"]
-    assert sam.examples(own, sam.Options(prior_images=0), no_drawing) == own
-
-
-def test_words_that_call_what_is_learned() -> None:
-    assert shared_trigger(["asim. a man", "Asim, a dog"], "") == "asim"
-    assert shared_trigger(["asim. a man", "zorby"], "") == ""
-    assert shared_trigger(["a man", "a dog"], "") == ""
-    assert shared_trigger(["a man"], " zorby ") == "zorby"
-    assert first_word("The end") == first_word("  ") == ""
-    assert begins_with("asim", "asim") and not begins_with("asims", "asim")
-    assert without_trigger("asim. a man", "asim") == "a man" and without_trigger("a man", "asim") == "a man"

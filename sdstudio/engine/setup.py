@@ -1,6 +1,7 @@
 """Everything before a run's first step: checks, base model, prior pictures, caches, optimizer."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from diffusers.optimization import get_scheduler
 
+from sdstudio.datasets.places import pictures_at
 from sdstudio.engine.data import TrainingData, derived_seed, posteriors
 from sdstudio.engine.examples import captioned_examples, frozen_snapshot
 from sdstudio.engine.generate import draw_with, flag_logger
@@ -17,7 +19,7 @@ from sdstudio.engine.pipeline import check_side, find_method, load_base, pick_de
 from sdstudio.engine.run import Run, StopRequested
 from sdstudio.engine.samples import SAMPLE_COUNT, default_settings
 from sdstudio.jobs.context import JobContext
-from sdstudio.methods.parts import shared_trigger
+from sdstudio.methods.parts import Sources, named_trigger
 from sdstudio.schema import Checkpoint, GeneratedImage, ModelRef, TrainConfig, UserError, from_json, to_json
 
 
@@ -50,7 +52,10 @@ def set_up(config: TrainConfig, ctx: JobContext) -> Run:
             raise StopRequested
         return [folder / image.file for image in images]
 
-    examples = method.examples(captioned, options, draw) if method.examples else captioned
+    captions = [example.caption for example in captioned]
+    options = replace(options, trigger=(method.trigger or named_trigger)(captions, options))
+    sources = Sources(draw=draw, pictures=partial(pictures_at, ws))
+    examples = method.examples(captioned, options, sources) if method.examples else captioned
     ctx.progress(0, loop.steps, "steps", "encoding pictures and captions")
     encoded = posteriors(ws, pipeline, model.base_hash, examples, side)
     data = TrainingData(
@@ -79,7 +84,7 @@ def set_up(config: TrainConfig, ctx: JobContext) -> Run:
         loop.lr_scheduler, optimizer, num_warmup_steps=loop.warmup_steps, num_training_steps=loop.steps
     )
     unet, prepared = accelerator.prepare(pipeline.unet, optimizer)
-    captions = [example.caption for example in captioned]
+    own = [example.caption for example in examples if not (example.prior or example.negative)]
     return Run(
         config=config,
         ctx=ctx,
@@ -99,12 +104,13 @@ def set_up(config: TrainConfig, ctx: JobContext) -> Run:
             base_model=config.base_model,
             base_hash=model.base_hash,
             family=model.family.name,
-            trigger=shared_trigger(captions, options.trigger),
+            trigger=options.trigger,
+            negative_parts=sorted({example.negative for example in examples if example.negative}),
             run=ctx.folder.name,
             step=0,
             snapshot=snapshot.hash,
         ),
-        sample_prompts=loop.sample_prompts or list(dict.fromkeys(captions))[:SAMPLE_COUNT],
+        sample_prompts=loop.sample_prompts or list(dict.fromkeys(own))[:SAMPLE_COUNT],
     )
 
 

@@ -1,10 +1,10 @@
-"""LoRA: two thin matrices beside each attention projection learn, everything else stays as it is."""
+"""LoRA: two thin matrices beside each chosen layer learn, everything else stays as it is."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdstudio.methods.parts import ParameterGroup, Trainable, is_small
+from sdstudio.methods.parts import ParameterGroup, Trainable, freeze, is_small, text_encoders, text_parameters
 from sdstudio.schema import STRICT, Method, UserError, option
 
 ADAPTER = "sdstudio"
@@ -15,16 +15,17 @@ TARGETS: dict[str, list[str]] = {
     "attention": [f"{block}.{name}" for block in ("attn1", "attn2") for name in _PROJECTIONS],
 }
 TARGETS["attention and feed-forward"] = [*TARGETS["attention"], "ff.net.0.proj", "ff.net.2"]
+TARGETS["attention, feed-forward and convolution"] = [
+    *TARGETS["attention and feed-forward"],
+    *("conv1", "conv2", "conv_shortcut", "downsamplers.0.conv", "upsamplers.0.conv"),
+]
+TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """The options of LoRA."""
+class Matrices:
+    """What the added matrices look like and how fast they learn."""
 
-    __pydantic_config__ = STRICT
-    trigger: str = option(
-        "", "The word that calls what is learned; empty takes the first word that all captions share."
-    )
     rank: int = option(16, "Width of the added matrices: more learns more and forgets more.", low=1, high=256)
     alpha: float = option(
         0.0, "The update is scaled by alpha / rank; 0 takes the rank.", low=0.0, high=512.0, advanced=True
@@ -33,60 +34,101 @@ class Options:
     targets: str = option(
         "attention and feed-forward", "The layers that get the added matrices.", choices=tuple(TARGETS)
     )
+    dora: bool = option(
+        False,
+        "Learn magnitude and direction of the weights apart (DoRA, Liu et al. 2024, arXiv:2402.09353).",
+        advanced=True,
+    )
     learning_rate: float = option(
         0.0, "0 takes the base model's own: 1e-4 for Stable Diffusion, 1.5e-3 for the starter.", low=0.0, high=1.0
     )
+    text_encoder: bool = option(False, "Add matrices to the text encoder's attention too.")
+    text_encoder_learning_rate: float = option(
+        0.0, "Of the text encoder's matrices; 0 takes half the U-Net's.", low=0.0, high=1.0, when="text_encoder"
+    )
 
 
-def add_lora(unet: Any, rank: int, alpha: float, dropout: float, targets: str) -> dict[str, Any]:
-    """Inject trainable float32 LoRA matrices, B = 0, into the U-Net's `targets`; returns them by name."""
+@dataclass(frozen=True, kw_only=True)
+class Options(Matrices):
+    """The options of LoRA."""
+
+    __pydantic_config__ = STRICT
+    trigger: str = option(
+        "", "The word that calls what is learned; empty takes the first word that all captions share."
+    )
+
+
+def add_lora(model: Any, options: Matrices, layers: list[str]) -> dict[str, Any]:
+    """Inject trainable float32 LoRA matrices, B = 0, beside the model's `layers`; returns them by name."""
     from peft import LoraConfig
 
     config = LoraConfig(
-        r=rank,
-        lora_alpha=alpha or rank,  # type: ignore[arg-type]  # peft takes fractions too
-        lora_dropout=dropout,
-        target_modules=TARGETS[targets],
+        r=options.rank,
+        lora_alpha=options.alpha or options.rank,  # type: ignore[arg-type]  # peft takes fractions too
+        lora_dropout=options.dropout,
+        target_modules=layers,
         init_lora_weights=True,
+        use_dora=options.dora,
     )
-    unet.add_adapter(config, adapter_name=ADAPTER)
-    added = {name: value for name, value in unet.named_parameters() if f".{ADAPTER}." in name}
+    model.add_adapter(config, adapter_name=ADAPTER)
+    added = {name: value for name, value in model.named_parameters() if f".{ADAPTER}." in name}
     for value in added.values():
         value.data = value.data.float()
     return added
 
 
-def prepare(pipeline: Any, options: Options) -> Trainable:
-    """Freeze the U-Net and add LoRA to it: one group of parameters."""
+def prepare(pipeline: Any, options: Matrices) -> Trainable:
+    """Freeze U-Net and text encoders and add LoRA: one group of parameters for the one, one for the others."""
+    freeze(pipeline)
     rate = options.learning_rate or (1.5e-3 if is_small(pipeline.unet) else 1e-4)
-    pipeline.unet.requires_grad_(False)
-    added = add_lora(pipeline.unet, options.rank, options.alpha, options.dropout, options.targets)
-    return Trainable(groups=[ParameterGroup(name="lora", parameters=added, learning_rate=rate)])
+    added = add_lora(pipeline.unet, options, TARGETS[options.targets])
+    groups = [ParameterGroup(name="lora", parameters=added, learning_rate=rate)]
+    if options.text_encoder:
+        text: dict[str, Any] = {}
+        layers = {name.removesuffix(".weight") for name in text_parameters(pipeline)}
+        for component, encoder in text_encoders(pipeline).items():
+            own = [name.removeprefix(f"{component}.") for name in layers if name.startswith(f"{component}.")]
+            added = add_lora(encoder, options, sorted(name for name in own if name.endswith(TEXT_TARGETS)))
+            text |= {f"{component}.{name}": value for name, value in added.items()}
+        text_rate = options.text_encoder_learning_rate or rate / 2
+        groups.append(ParameterGroup(name="text_encoder", parameters=text, learning_rate=text_rate))
+    return Trainable(groups=groups, trains_text=options.text_encoder)
 
 
 def save(pipeline: Any, trainable: Trainable, folder: Path) -> None:
     """Write diffusers' LoRA file in float16; `pipeline.load_lora_weights(folder)` of any program reads it."""
+    layers: dict[str, Any] = {}
+    for component, model in {"unet": pipeline.unet, **text_encoders(pipeline)}.items():
+        if ADAPTER in getattr(model, "peft_config", {}):
+            layers[f"{component}_lora_layers"] = {name: value.half().cpu() for name, value in matrices(model).items()}
+            config = model.peft_config[ADAPTER].to_dict() | {"base_model_name_or_path": None}  # a path of this machine
+            layers[f"{component}_lora_adapter_metadata"] = config
+    pipeline.save_lora_weights(folder, **layers)
+
+
+def matrices(model: Any) -> dict[str, Any]:
+    """The model's LoRA weights by the name of their layer: '<layer>.lora_A.weight' (rank, in) and so on."""
     from peft import get_peft_model_state_dict
 
-    unet = pipeline.unet
-    weights = get_peft_model_state_dict(unet, adapter_name=ADAPTER)
-    pipeline.save_lora_weights(
-        folder,
-        unet_lora_layers={name: value.detach().half().cpu() for name, value in weights.items()},
-        unet_lora_adapter_metadata=unet.peft_config[ADAPTER].to_dict(),
-    )
+    state = get_peft_model_state_dict(model, adapter_name=ADAPTER, save_embedding_layers=False)
+    return {name: value.detach() for name, value in state.items()}
 
 
 def load(pipeline: Any, folder: Path, options: Any) -> None:
-    """Take the LoRA file into the pipeline's U-Net; a UserError when it was made for another kind of U-Net."""
-    from peft import get_peft_model_state_dict
-    from safetensors import safe_open
+    """Take the LoRA file into U-Net and text encoders; a UserError when it was made for another kind of model."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
 
     try:
         pipeline.load_lora_weights(folder, weight_name=WEIGHTS, adapter_name=ADAPTER)
-        loaded = get_peft_model_state_dict(pipeline.unet, adapter_name=ADAPTER).keys()
-        with safe_open(folder / WEIGHTS, framework="pt") as file:
-            fits = {name.removeprefix("unet.") for name in file.keys()} == set(loaded)  # noqa: SIM118
+        saved, loaded = load_file(folder / WEIGHTS), set()
+        for component, model in {"unet": pipeline.unet, **text_encoders(pipeline)}.items():
+            if ADAPTER in getattr(model, "peft_config", {}):
+                own = {name.removeprefix(f"{component}."): value for name, value in saved.items()}
+                own = {name: own[name] for name in matrices(model)}
+                set_peft_model_state_dict(model, own, ADAPTER)  # transformers passes over DoRA's magnitudes
+                loaded |= {f"{component}.{name}" for name in own}
+        fits = saved.keys() == loaded
     except (RuntimeError, ValueError, KeyError):
         fits = False
     if not fits:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sdstudio.schema import UserError
+
 SMALL_MODEL = 100_000_000
 """U-Nets with fewer parameters than this (the starter: 7 million, SD 1.5: 860 million) take higher learning rates."""
 
@@ -151,3 +153,24 @@ def shared_trigger(captions: list[str], given: str) -> str:
     """The trigger that a person gave, or else the first word that all captions share; empty when they share none."""
     words = {first_word(caption) for caption in captions}
     return given.strip() or (words.pop() if len(words) == 1 else "")
+
+
+def named_trigger(captions: list[str], options: Any) -> str:
+    """The trigger of a method that has no rule of its own."""
+    return shared_trigger(captions, options.trigger)
+
+
+def identifier_of(captions: list[str], given: str) -> str:
+    """The identifier that a person gave, or else the commonest first word of the captions; empty when there is none."""
+    words = [word for word in map(first_word, captions) if word]
+    return given.strip() or max(words, key=words.count, default="")
+
+
+def check_single_token(identifier: str, tokens: Callable[[str], list[str]] | None) -> None:
+    """A UserError naming the pieces when the model's tokenizer cuts the identifier; nothing without a tokenizer."""
+    pieces = tokens(identifier) if tokens else [identifier]
+    if len(pieces) != 1:
+        raise UserError(
+            f"The identifier {identifier!r} is {len(pieces)} tokens to this model ({', '.join(pieces)}), which bring "
+            "their own meanings: take a word of one token, such as those that `sdstudio identifiers` lists."
+        )

@@ -9,7 +9,13 @@ from sdstudio.schema.evaluating import MetricResult
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A fine-tuning method; one file in `methods/` holds one as RECORD."""
+    """A fine-tuning method; one file in `methods/` holds one as RECORD.
+
+    `trigger(captions, options)` gives the word that calls what is learned (None: the one that was given, or the first
+    that all captions share). `check(options, facts)` raises a UserError for what would fail, before the job starts.
+    `examples(captioned, options, sources)` chooses what to learn from (None: the captioned pictures), `loss` replaces
+    the engine's.
+    """
 
     name: str
     label: str
@@ -19,6 +25,8 @@ class Method:
     prepare: Callable[..., Any]
     save: Callable[..., Any]
     load: Callable[..., Any]
+    trigger: Callable[..., str] | None = None
+    check: Callable[..., None] | None = None
     examples: Callable[..., Any] | None = None
     loss: Callable[..., Any] | None = None
 

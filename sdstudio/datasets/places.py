@@ -1,0 +1,53 @@
+"""Pictures that a method asks for beside its dataset: those of another dataset, or of a folder of this machine."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from sdstudio.datasets.catalog import list_datasets, open_dataset
+from sdstudio.schema import UserError
+from sdstudio.workspace import Workspace
+
+RECORDS_FILE = "images.jsonl"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def pictures_at(ws: Workspace, place: str) -> list[tuple[Path, str]]:
+    """(file, caption) of every picture at `place`: the name of a dataset, or a folder with its folders inside.
+
+    In a folder the caption is the .txt file of the picture's name, or the prompt that drew it where the folder is one
+    of generated pictures, or else empty. The order is the same each time. Raises UserError when there is no such
+    place, or no picture in it.
+    """
+    if place in {info.name for info in list_datasets(ws)}:
+        store = open_dataset(ws, place)
+        found = [(store.image_path(image.id), image.caption) for image in store.images() if not image.excluded]
+    else:
+        folder = Path(place).expanduser()
+        if not folder.is_dir():
+            raise UserError(f"There is no dataset and no folder {place!r}: check the name, or import pictures first.")
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        prompts = _prompts(folder)
+        found = [(path, _sidecar(path) or prompts.get(path, "")) for path in files]
+    if not found:
+        raise UserError(f"There is no picture in {place!r}: put PNG, JPEG or WebP pictures there, or leave it empty.")
+    return found
+
+
+def _sidecar(picture: Path) -> str:
+    file = picture.with_suffix(".txt")
+    try:
+        return " ".join(file.read_text(encoding="utf-8-sig").split()) if file.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise UserError(f"The caption {file} is not UTF-8 text: save it as UTF-8.") from error
+
+
+def _prompts(folder: Path) -> dict[Path, str]:
+    """The prompt of each picture that a generating job drew into `folder`; a torn line is passed over."""
+    found = {}
+    for file in folder.rglob(RECORDS_FILE):
+        for line in file.read_text(encoding="utf-8").split("\n"):
+            with suppress(ValueError, KeyError, TypeError):
+                record = json.loads(line)
+                found[file.parent / record["file"]] = str(record["prompt"])
+    return found

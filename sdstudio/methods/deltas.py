@@ -1,0 +1,40 @@
+"""What training added to parameters that a method changes in place, as one file."""
+
+from pathlib import Path
+from typing import Any
+
+from sdstudio.methods.parts import Trainable, named_parameters
+from sdstudio.schema import UserError
+
+DELTA = "delta.safetensors"
+
+
+def originals(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Copies of the parameters' values, for `Trainable.originals`."""
+    return {name: value.detach().clone() for name, value in parameters.items()}
+
+
+def save_delta(trainable: Trainable, folder: Path) -> None:
+    """Write trained value − original of every parameter in `trainable.originals`, in float16.
+
+    The difference of a parameter is far smaller than its value, so that float16 loses less of what was learned than
+    it would of the whole weights.
+    """
+    from safetensors.torch import save_file
+
+    parameters = trainable.parameters
+    delta = {name: (parameters[name].detach() - value).half().cpu() for name, value in trainable.originals.items()}
+    save_file(delta, folder / DELTA)
+
+
+def load_delta(pipeline: Any, folder: Path) -> None:
+    """Add the saved change to the pipeline's parameters; a UserError when they are another model's."""
+    from safetensors.torch import load_file
+
+    parameters = named_parameters(pipeline)
+    delta = load_file(folder / DELTA)
+    if any(name not in parameters or parameters[name].shape != value.shape for name, value in delta.items()):
+        raise UserError(f"The layers in {folder} do not fit this base model: choose the one that they were trained on.")
+    for name, value in delta.items():
+        target = parameters[name].data
+        target.copy_(target.float() + value.to(target.device).float())
