@@ -6,7 +6,7 @@ job = wait(ws, job.id)
 
 from sdstudio.jobs.deleting import clean, delete_job, empty_trash, restore_job, trash
 from sdstudio.jobs.devices import devices
-from sdstudio.jobs.estimate import estimate
+from sdstudio.jobs.estimating import estimate
 from sdstudio.jobs.inline import resume_inline, run_inline
 from sdstudio.jobs.listing import live_jobs
 from sdstudio.jobs.queue import get_job, list_jobs, move, resume_job, run_again, stop_job, submit, tick, wait

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from sdstudio.jobs import backends
 from sdstudio.jobs.context import PROGRESS_FILE, STOP_FILE
@@ -34,7 +34,7 @@ from sdstudio.jobs.processes import launch, module_command
 from sdstudio.jobs.reading import present_state, read_job
 from sdstudio.jobs.transitions import change_state as change_state
 from sdstudio.jobs.transitions import settle as settle
-from sdstudio.schema import ENDED, Job, Placement, UserError, from_json, to_json
+from sdstudio.schema import ENDED, Job, JobKind, Placement, UserError, from_json, to_json
 from sdstudio.workspace import OWN_FOLDER, Workspace, check_name, new_id, read_json, write_json
 
 Step = Literal["first", "up", "down", "last"]
@@ -57,9 +57,9 @@ def submit(
     starts at once, and waits for its device by itself. `owner` is who asks, else the account that this runs under.
     Raises UserError, with nothing written, when the job could not succeed.
     """
-    folder = make_folder(ws, kind, config, title, placement, owner, has_secrets=bool(secrets))
+    config = _checked(ws, kind, config, placement, bool(secrets))
     with transaction(ws) as database:
-        enlist(database, [(folder, read_state(folder))])
+        folder = _make_folder(ws, database, kind, config, title, placement=placement, owner=owner or _account())
         if secrets:
             _start_now(ws, folder, secrets)
         _advance(ws, database)
@@ -79,7 +79,7 @@ def resume_job(ws: Workspace, job_id: str, secrets: Mapping[str, str] | None = N
 
     Raises UserError for one that succeeded or has not ended.
     """
-    folder = reopen(ws, job_id)
+    folder = _reopen(ws, job_id)
     with transaction(ws) as database:
         if secrets:
             _start_now(ws, folder, secrets)
@@ -163,15 +163,14 @@ def tick(ws: Workspace) -> None:
 
 def claim_inline(ws: Workspace, kind: str, config: Any, title: str = "") -> Path:
     """Make a job that this process itself will do, and return its folder. It takes the first device, as torch does."""
-    folder = make_folder(ws, kind, config, title, HERE, "", **_inline(kind))
+    config = _checked(ws, kind, config, HERE)
     with transaction(ws) as database:
-        enlist(database, [(folder, read_state(folder))])
-    return folder
+        return _make_folder(ws, database, kind, config, title, owner=_account(), **_inline(kind))
 
 
 def reclaim_inline(ws: Workspace, job_id: str) -> Path:
     """Make an ended job one that this process itself goes on with, and return its folder."""
-    return reopen(ws, job_id, **_inline(get_job(ws, job_id).kind))
+    return _reopen(ws, job_id, **_inline(get_job(ws, job_id).kind))
 
 
 def _inline(kind: str) -> dict[str, Any]:
@@ -182,39 +181,38 @@ def _inline(kind: str) -> dict[str, Any]:
 # ---------------------------------------------------------------- folders
 
 
-def make_folder(
-    ws: Workspace,
-    kind: str,
-    config: Any,
-    title: str,
-    placement: Placement,
-    owner: str,
-    has_secrets: bool = False,
-    **state: Any,
-) -> Path:
-    """Check everything first; then the folder appears whole, under its final name, or not at all."""
+def _checked(ws: Workspace, kind: str, config: Any, placement: Placement, has_secrets: bool = False) -> Any:
+    """The config made complete; a UserError, before anything is written, when the job could not be done."""
     record = get_kind(kind)
     if not isinstance(config, record.config):
         raise TypeError(f"A {kind} job takes a {record.config.__name__}, not a {type(config).__name__}.")
     backends.check(ws, placement, record.place, has_secrets)
     check_placement(placement, record.place)
-    config = record.prepare(ws, from_json(record.config, to_json(config)))
+    return record.prepare(ws, from_json(record.config, to_json(config)))
+
+
+def _make_folder(ws: Workspace, database: Connection, kind: str, config: Any, title: str, **state: Any) -> Path:
+    """The job's folder, in the queue; it appears whole, under its final name, or not at all.
+
+    Made inside a transaction, so that the times in the folders and the order of the queue agree.
+    """
     title = title or getattr(config, "name", "") or f"{kind} {getattr(config, 'dataset', '')}".strip()
-    folder = record.parent_folder(ws) / new_id(title)
+    folder = get_kind(kind).parent_folder(ws) / new_id(title)
     temporary = folder.with_name(f".{folder.name}")
-    fresh = State(kind=kind, title=title, created=time.time(), owner=owner or _account(), placement=placement)  # type: ignore[arg-type]
+    fresh = State(kind=cast(JobKind, kind), title=title, created=time.time(), **state)
     try:
         temporary.mkdir(parents=True)
         write_json(temporary / CONFIG_FILE, to_json(config))
-        write_state(temporary, replace(fresh, **state))
+        write_state(temporary, fresh)
         temporary.rename(folder)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(f"The job's folder {folder} cannot be written: {error.strerror}. {OWN_FOLDER}") from error
+    enlist(database, [(folder, fresh)])
     return folder
 
 
-def reopen(ws: Workspace, job_id: str, **changes: Any) -> Path:
+def _reopen(ws: Workspace, job_id: str, **changes: Any) -> Path:
     """Forget how the job ended, in one step under the lock; what it made stays."""
     folder = find_folder(ws, job_id)
     with transaction(ws) as database:
