@@ -33,6 +33,17 @@ FLAGS = [
 
 
 @pytest.fixture
+def quiet_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """The empty workspace of pages that run in this process, without the starter's examples; its queue stands still."""
+    root = tmp_path / "studio"
+    root.mkdir()
+    monkeypatch.setenv("SDSTUDIO_WORKSPACE", str(root))
+    monkeypatch.setattr("sdstudio.starter.examples.install", lambda workspace: None)
+    monkeypatch.setattr("sdstudio.jobs.queue._advance", lambda workspace, database: None)
+    return Workspace(root)
+
+
+@pytest.fixture
 def address(workspace: Workspace, tmp_path: Path) -> Iterator[str]:
     """A studio of its own, started as `make run` starts it, on a free port."""
     with socket.socket() as probe:

@@ -7,13 +7,13 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
+from studio_pages import MAIN, ROOT, open_page, words
 
 from sdstudio import jobs
 from sdstudio.datasets import DatasetStore, create_dataset
@@ -26,21 +26,13 @@ from sdstudio.ui.captioning import Answer, Edit, Message
 from sdstudio.ui.text import ago, count, duration, literal
 from sdstudio.workspace import Workspace, read_json, write_json
 
-ROOT = Path(__file__).parents[1]
-MAIN = ROOT / "sdstudio" / "ui" / "main.py"
-PAGES = ("home", "annotate", "train", "generate", "evaluate")
+PAGES = ("home", "annotate", "train", "generate", "evaluate", "jobs")
 HOSTILE = "a **bold** ![x](http://elsewhere.example/x.png) <b>face</b>"
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """An empty workspace without the starter's examples, whose jobs stay in the queue."""
-    monkeypatch.setenv("SDSTUDIO_WORKSPACE", str(tmp_path / "studio"))
-    (tmp_path / "studio").mkdir()
-    monkeypatch.setattr("sdstudio.starter.examples.install", lambda workspace: None)
-    monkeypatch.setattr("sdstudio.jobs.tick", lambda workspace: None)
-    monkeypatch.setattr("sdstudio.jobs.queue.tick", lambda workspace: None)
-    return Workspace(tmp_path / "studio")
+def workspace(quiet_workspace: Workspace) -> Workspace:
+    return quiet_workspace
 
 
 @pytest.fixture
@@ -60,22 +52,6 @@ def picture(shade: int, side: int = 64) -> bytes:
     return memory.getvalue()
 
 
-def open_page(name: str, **query: str) -> AppTest:
-    app = AppTest.from_file(str(MAIN), default_timeout=60)
-    for key, value in query.items():
-        app.query_params[key] = value
-    app.switch_page(str(ROOT / "pages" / f"{name}.py"))
-    app.run()
-    assert not app.exception, app.exception
-    return app
-
-
-def words(app: AppTest) -> str:
-    """All that the page says."""
-    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "text")
-    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
-
-
 # ---------------------------------------------------------------- what a person sees
 
 
@@ -87,6 +63,7 @@ def words(app: AppTest) -> str:
         ("train", "There is nothing to learn from yet"),
         ("generate", "Your pictures appear here"),
         ("evaluate", "train a model first"),
+        ("jobs", "There is no job yet"),
     ],
 )
 def test_an_empty_workspace_is_told_what_to_do(workspace: Workspace, page: str, hint: str) -> None:

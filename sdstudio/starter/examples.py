@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from sdstudio.datasets import create_dataset, list_datasets
+from sdstudio.datasets import create_dataset
 from sdstudio.schema import ModelRef, Protocol, SampleSettings
 from sdstudio.starter.captions import detailed_caption, full_caption
 from sdstudio.starter.drawing import render
@@ -83,12 +83,14 @@ def _caption(scene: Scene, trigger: str) -> str:
     return detailed_caption(scene, trigger)
 
 
+def missing(workspace: Workspace) -> list[Example]:
+    """The examples that the workspace lacks."""
+    return [example for example in EXAMPLES if not workspace.dataset(example.name).is_dir()]
+
+
 def install(workspace: Workspace) -> None:
     """Draw every example dataset that the workspace lacks; one that is there, edited or not, is left alone."""
-    present = {info.name for info in list_datasets(workspace)}
-    for example in EXAMPLES:
-        if example.name in present:
-            continue
+    for example in missing(workspace):
         create_dataset(workspace, example.name, example.description, _files(example))
 
 

@@ -7,7 +7,9 @@ from typing import Literal
 import streamlit as st
 
 from sdstudio import jobs
-from sdstudio.schema import ENDED, Job, JobState, UserError
+from sdstudio.schema import ENDED, Job, JobState
+from sdstudio.ui.jobs.actions import resume_button, stop_buttons
+from sdstudio.ui.jobs.describe import facts, progress_text, share, title_of
 from sdstudio.ui.text import ago, duration, literal
 from sdstudio.workspace import Workspace
 
@@ -45,75 +47,50 @@ def follow(workspace: Workspace, job_id: str, view: Callable[[Job], None]) -> No
     refresh()
 
 
-def card(workspace: Workspace, job: Job) -> None:
-    """The job's state, progress and end; a stop button while it lives, a resume button when it did not succeed."""
+def card(workspace: Workspace, job: Job, more: Callable[[], None] | None = None) -> None:
+    """The job's state, progress and end; buttons to stop it while it lives, one to resume it when it did not succeed.
+
+    `more` draws what a page adds at the foot of the card.
+    """
     with st.container(border=True, key=f"job-card-{job.id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            color, icon = BADGES[job.state]
-            st.badge(job.state, icon=icon, color=color)
-            st.markdown(f"**{literal(job.title or job.kind)}**", width="stretch")
-            st.caption(_times(job), width="content")
+            state_badge(job)
+            st.markdown(f"**{literal(title_of(job))}**", width="stretch")
+            st.caption(times(job), width="content")
             if is_live(job):
-                _stop_button(workspace, job)
+                stop_buttons(workspace, job)
             elif job.state != "succeeded":
-                _resume_button(workspace, job)
+                resume_button(workspace, job)
         if is_live(job):
-            share = min(job.done / job.total, 1.0) if job.total else 0.0
-            st.progress(share, text=literal(_progress_text(job)))
+            st.progress(share(job), text=literal(progress_text(job)))
         elif job.message:
             st.caption(literal(job.message))
         if job.error:
             st.error(literal(job.error), icon=":material/error:")
+        st.caption(literal(facts(job)))
+        traceback(job)
+        if more:
+            more()
 
 
-def _stop_button(workspace: Workspace, job: Job) -> None:
-    st.button(
-        "Stop",
-        key=f"stop-{job.id}",
-        icon=":material/stop:",
-        on_click=_say_refusal,
-        args=(jobs.stop_job, workspace, job.id),
-        disabled=job.state == "stopping",
-        help="Saves what it has and ends.",
-    )
+def state_badge(job: Job) -> None:
+    color, icon = BADGES[job.state]
+    st.badge(job.state, icon=icon, color=color)
 
 
-def _resume_button(workspace: Workspace, job: Job) -> None:
-    st.button(
-        "Resume",
-        key=f"resume-{job.id}",
-        icon=":material/resume:",
-        on_click=_say_refusal,
-        args=(jobs.resume_job, workspace, job.id),
-        help="Queues it once more; it goes on from what it kept.",
-    )
+def traceback(job: Job) -> None:
+    """Where in the code it failed, one click away; nothing when there is no such file."""
+    if job.traceback is None:
+        return
+    with st.expander("Traceback", icon=":material/code:"):
+        st.code(jobs.read_traceback(job) or "It is not there any more.", language=None, wrap_lines=True)
 
 
-def _say_refusal(act: Callable[[Workspace, str], object], workspace: Workspace, job_id: str) -> None:
-    try:
-        act(workspace, job_id)
-    except UserError as error:
-        st.toast(literal(str(error)), icon=":material/error:")
-
-
-def _progress_text(job: Job) -> str:
-    if job.state == "queued":
-        return "Waiting for its turn"
-    if not job.total:
-        return job.message or "Starting: the models are being loaded"
-    amount = f"{job.done:,} of {job.total:,} {job.unit}".strip()
-    return " · ".join(part for part in (amount, job.message, _time_left(job)) if part)
-
-
-def _time_left(job: Job) -> str:
-    if job.started is None or not 0 < job.done < job.total:
-        return ""
-    return f"about {duration((time.time() - job.started) / job.done * (job.total - job.done))} left"
-
-
-def _times(job: Job) -> str:
+def times(job: Job) -> str:
+    """When it was asked for, for how long it runs, or when it ended and how long it took."""
+    if job.ended is not None:
+        took = f", took {duration(job.ended - job.started)}" if job.started is not None else ""
+        return f"{ago(job.ended)}{took}"
     if job.started is None:
         return f"asked for {ago(job.created)}"
-    if job.ended is None:
-        return f"for {duration(time.time() - job.started)}"
-    return f"{ago(job.ended)}, took {duration(job.ended - job.started)}"
+    return f"for {duration(time.time() - job.started)}"

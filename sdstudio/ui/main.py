@@ -1,4 +1,4 @@
-"""The script that runs for every page: the router, the sidebar with its live job indicator, the starter's examples.
+"""The script that runs for every page: the router, the sidebar with what runs, the starter's examples.
 
 It does not lie beside `pages/`: Streamlit takes a folder of that name beside the main script for its older kind of
 multi-page app, and would answer the first deep link after a start without this router.
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import streamlit as st
 
-from sdstudio import jobs
-from sdstudio.schema import ENDED, UserError
+from sdstudio.schema import UserError
 from sdstudio.ui import starter
+from sdstudio.ui.jobs.indicator import show_indicator
 from sdstudio.ui.session import page_file
-from sdstudio.ui.text import count, literal
-from sdstudio.workspace import Workspace, current_workspace
+from sdstudio.ui.text import literal
+from sdstudio.workspace import current_workspace
 
 PAGES = (
     ("home", "Home", ":material/home:"),
@@ -21,6 +21,7 @@ PAGES = (
     ("train", "Train", ":material/model_training:"),
     ("generate", "Generate", ":material/brush:"),
     ("evaluate", "Evaluate", ":material/analytics:"),
+    ("jobs", "Jobs", ":material/work_history:"),
 )
 _COMPONENTS = Path(__file__).parent / "components"
 
@@ -35,26 +36,11 @@ def main() -> None:
         workspace = current_workspace()
         starter.begin(workspace)
         with st.sidebar:
-            _indicator(workspace)
+            show_indicator(workspace)
             st.caption(f"Workspace: {literal(workspace.root.name)}", help=literal(str(workspace.root)))
         page.run()
     except UserError as error:
         st.error(literal(str(error)))
-
-
-@st.fragment(run_every=3)
-def _indicator(workspace: Workspace) -> None:
-    jobs.tick(workspace)
-    live = [job for job in jobs.list_jobs(workspace) if job.state not in ENDED]
-    if not live:
-        st.caption(":material/check_circle: No job is running")
-        return
-    for job in live[:3]:
-        share = min(job.done / job.total, 1.0) if job.total else 0.0
-        state = "waiting" if job.state == "queued" else f"{share:.0%}" if job.total else job.state
-        st.progress(share, text=f"{literal(job.title or job.kind)} · {state}")
-    if len(live) > 3:
-        st.caption(f"and {count(len(live) - 3, 'more job')}")
 
 
 main()

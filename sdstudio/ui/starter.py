@@ -4,24 +4,24 @@ import threading
 
 import streamlit as st
 
+from sdstudio.starter import examples
 from sdstudio.workspace import Workspace
 
 
 class _Installation:
-    """One attempt at drawing the examples of one workspace."""
+    """One attempt at drawing the examples of one workspace; no thread where none is missing."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.error = ""
         self._thread = threading.Thread(target=self._install, args=(workspace,), name="starter-examples", daemon=True)
-        self._thread.start()
+        if examples.missing(workspace):
+            self._thread.start()
 
     @property
     def is_running(self) -> bool:
         return self._thread.is_alive()
 
     def _install(self, workspace: Workspace) -> None:
-        from sdstudio.starter import examples
-
         try:
             examples.install(workspace)
         except Exception as error:  # shown on the page: a thread has nobody above it

@@ -1,0 +1,99 @@
+"""A job in plain words: what it is, where it runs, how fast, what it says of itself."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sdstudio.schema import Device, Job
+from sdstudio.ui.text import duration
+
+KINDS: dict[str, tuple[str, str]] = {
+    "train": ("Training", ":material/model_training:"),
+    "generate": ("Pictures", ":material/brush:"),
+    "evaluate": ("Comparison", ":material/analytics:"),
+    "caption": ("Captions", ":material/edit_note:"),
+    "try": ("Captions tried", ":material/labs:"),
+    "import": ("Import", ":material/add_photo_alternate:"),
+    "push": ("Push to the Hub", ":material/cloud_upload:"),
+}
+NUMBERS = {"loss": "Loss", "val_loss": "Validation loss", "lr": "Learning rate", "learning_rate": "Learning rate"}
+UNSHOWN = ("time", "step", "epoch")
+
+
+def kind_label(kind: str) -> str:
+    return KINDS.get(kind, (kind.capitalize(), ""))[0]
+
+
+def kind_icon(kind: str) -> str:
+    return KINDS.get(kind, ("", ":material/work:"))[1]
+
+
+def title_of(job: Job) -> str:
+    return job.title or kind_label(job.kind)
+
+
+def device_text(name: str) -> str:
+    """A device as a person calls it: 'GPU 0', 'CPU'; a name that is not known stays as it is."""
+    names = [part.strip() for part in name.split(",") if part.strip()]
+    return ", ".join(
+        f"GPU {part.removeprefix('cuda:')}" if part.startswith("cuda:") else _PLACES.get(part, part) for part in names
+    )
+
+
+_PLACES = {"cpu": "CPU", "disk": "disk", "network": "network"}
+
+
+def where_text(job: Job) -> str:
+    """Where the job runs or ran; a cluster by its name."""
+    device = device_text(job.device or job.placement.device)
+    return device if job.backend == "local" else " ".join(part for part in (job.backend.capitalize(), device) if part)
+
+
+def facts(job: Job) -> str:
+    """Kind, place and owner in one line."""
+    return " · ".join(part for part in (kind_label(job.kind), where_text(job), job.owner) if part)
+
+
+def progress_text(job: Job) -> str:
+    """How far a live job is, how fast it goes and how long it still takes."""
+    if job.state == "queued":
+        return "Waiting for its turn" if job.position in (None, 1) else f"Waiting: number {job.position} in the queue"
+    if not job.total:
+        return job.message or "Starting: the models are being loaded"
+    amount = f"{job.done:,} of {job.total:,} {job.unit}".strip()
+    left = f"about {duration(job.left)} left" if job.left is not None and job.done < job.total else ""
+    return " · ".join(part for part in (amount, rate_text(job), left, job.message) if part)
+
+
+def rate_text(job: Job) -> str:
+    """'3.2 steps/s', by the minute or the hour where that reads better; '' while nothing is measured."""
+    if not job.rate:
+        return ""
+    for per, seconds in (("s", 1), ("min", 60)):
+        if job.rate * seconds >= 1:
+            return f"{_short(job.rate * seconds)} {job.unit or 'items'}/{per}"
+    return f"{_short(job.rate * 3600)} {job.unit or 'items'}/h"
+
+
+def share(job: Job) -> float:
+    return min(max(job.done / job.total, 0.0), 1.0) if job.total else 0.0
+
+
+def numbers(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The newest value of every number that a job wrote, by what a person calls it."""
+    newest: dict[str, Any] = {}
+    for row in rows:
+        newest |= {name: value for name, value in row.items() if name not in UNSHOWN}
+    return {
+        NUMBERS.get(name, name.replace("_", " ").capitalize()): f"{value:.4g}"
+        for name, value in newest.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def device_line(device: Device) -> str:
+    memory = f", {device.memory / 2**30:.0f} GiB" if device.memory else ""
+    return f"{device.label}{memory}"
+
+
+def _short(number: float) -> str:
+    return f"{number:.1f}" if number < 10 else f"{number:,.0f}"

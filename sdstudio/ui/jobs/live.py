@@ -1,0 +1,105 @@
+"""What runs and what waits, looked at again every few seconds; and where jobs run on this machine."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from sdstudio import jobs
+from sdstudio.schema import Job
+from sdstudio.ui.job_card import card, is_live
+from sdstudio.ui.jobs.actions import move_buttons
+from sdstudio.ui.jobs.describe import device_line, device_text, facts, kind_icon, title_of
+from sdstudio.ui.jobs.detail import numbers_line, show_log
+from sdstudio.ui.jobs.results import result_link
+from sdstudio.ui.session import page_file
+from sdstudio.ui.text import ago, count, literal
+from sdstudio.workspace import Workspace
+
+POLL_SECONDS = 2.0
+LINES = 12
+
+
+def show_live(workspace: Workspace, drawn: Sequence[Job]) -> None:
+    """Running and queued jobs. When one of `drawn` ended, or another was asked for, the whole page runs once."""
+    known = {job.id for job in drawn}
+
+    @st.fragment(run_every=POLL_SECONDS)
+    def refresh() -> None:
+        jobs.tick(workspace)
+        live = jobs.live_jobs(workspace)
+        if {job.id for job in live} != known:
+            st.rerun(scope="app")
+        running = [job for job in live if job.state != "queued"]
+        show_devices(running)
+        show_running(workspace, running)
+        show_queue(workspace, [job for job in live if job.state == "queued"])
+
+    refresh()
+
+
+def show_devices(running: Sequence[Job]) -> None:
+    """Each device with what runs on it."""
+    devices = jobs.devices()
+    if [device.name for device in devices] == ["cpu"]:
+        st.caption(
+            ":material/memory: This machine has no GPU that the studio can use: one job at a time runs on the CPU. "
+            "Imports and pushes run beside it."
+        )
+        return
+    with st.grid(columns="auto", min_column_width=220, key="devices"):
+        for device in devices:
+            on_it = next((job for job in running if device.name in job.device.split(",")), None)
+            with st.container(border=True, key=f"device-{device.name}", gap="xsmall"):
+                st.markdown(f"**{literal(device_text(device.name))}** :small[:gray[{literal(device_line(device))}]]")
+                st.caption(f":material/play_arrow: {literal(title_of(on_it))}" if on_it else "free")
+
+
+def show_running(workspace: Workspace, running: Sequence[Job]) -> None:
+    if not running:
+        return
+    st.subheader("Running")
+    for job in running:
+
+        def more(job: Job = job) -> None:
+            line = numbers_line(job)
+            if line:
+                st.markdown(line)
+            with st.expander("Log", icon=":material/terminal:", key=f"log-{job.id}"):
+                show_log(job, LINES)
+            with st.container(horizontal=True):
+                result_link(job)
+                details_link(job, "Details")
+
+        card(workspace, job, more)
+
+
+def show_queue(workspace: Workspace, queued: Sequence[Job]) -> None:
+    if not queued:
+        return
+    st.subheader(f"Queued: {len(queued):,}")
+    with st.container(border=True, key="queue", gap="xsmall"):
+        for place, job in enumerate(queued, start=1):
+            with st.container(horizontal=True, vertical_alignment="center", key=f"queued-{job.id}"):
+                st.markdown(f":gray[{place}]", width="content")
+                details_link(job, title_of(job), kind_icon(job.kind))
+                st.caption(f"{literal(facts(job))} · asked for {ago(job.created)}", width="content")
+                move_buttons(workspace, job, is_first=place == 1, is_last=place == len(queued))
+
+
+def details_link(job: Job, label: str, icon: str = ":material/list_alt:") -> None:
+    st.page_link(page_file("jobs"), label=literal(label), icon=icon, query_params={"job": job.id}, width="stretch")
+
+
+def say_nothing_runs(workspace: Workspace, everything: Sequence[Job]) -> None:
+    """What to do when no job was ever asked for, or none is under way."""
+    if any(is_live(job) for job in everything):
+        return
+    if everything:
+        st.caption(f"Nothing runs and nothing waits; {count(len(everything), 'job')} ended.")
+        return
+    st.info(
+        "There is no job yet. Captions, training, pictures and comparisons all become jobs when you start them; "
+        "they go on when you close this page.",
+        icon=":material/work_history:",
+    )
+    st.page_link(page_file("train"), label="Start a training", icon=":material/model_training:")

@@ -1,0 +1,387 @@
+"""The Jobs page, the indicator, the estimate and the picker of places: pytest tests/test_jobs_page.py"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from studio_pages import open_page, words
+
+from sdstudio import jobs
+from sdstudio.jobs import backends
+from sdstudio.jobs.context import JobContext
+from sdstudio.jobs.folder import Identity, read_state, write_state
+from sdstudio.schema import Device, Estimate, GenerateConfig, Job, Placement, UserError, from_json
+from sdstudio.ui.jobs import describe
+from sdstudio.ui.text import literal
+from sdstudio.workspace import Workspace, read_json
+
+HOSTILE = "a **bold** ![x](http://elsewhere.example/x.png) title"
+
+
+@pytest.fixture
+def workspace(quiet_workspace: Workspace) -> Workspace:
+    return quiet_workspace
+
+
+def asked(workspace: Workspace, title: str = "", kind: str = "generate", **changes: Any) -> Job:
+    """A job that waits, or is in the state that `changes` say."""
+    job = jobs.submit(workspace, "generate", GenerateConfig(prompts=["a cat"]), title or "a cat")
+    write_state(job.folder, replace(read_state(job.folder), kind=kind, **changes))
+    return jobs.get_job(workspace, job.id)
+
+
+def running(workspace: Workspace, title: str = "", **changes: Any) -> Job:
+    """A job that this very process seems to do."""
+    me = Identity.of(os.getpid())
+    started = {"state": "running", "device": "cpu", "worker": me, "supervisor": me, "started": time.time() - 60}
+    return asked(workspace, title, **(started | changes))
+
+
+def ended(workspace: Workspace, title: str = "", state: str = "succeeded", **changes: Any) -> Job:
+    now = time.time()
+    return asked(workspace, title, state=state, started=now - 90, ended=now - 30, device="cpu", **changes)
+
+
+def rows(app: AppTest) -> list[str]:
+    """The ids of the ended jobs that are shown, in their order."""
+    return [menu.key.removeprefix("menu-") for menu in app.menu_button if menu.key.startswith("menu-")]
+
+
+def queue_order(workspace: Workspace) -> list[str]:
+    return [job.id for job in jobs.live_jobs(workspace) if job.state == "queued"]
+
+
+# ---------------------------------------------------------------- what runs and what waits
+
+
+def test_a_running_job_says_how_far_how_fast_and_what(workspace: Workspace) -> None:
+    job = running(workspace, HOSTILE, owner="anna")
+    context = JobContext(workspace, job.folder)
+    context.progress(0, 200, "steps")
+    context.metrics(step=41, loss=0.5, lr=1e-4)
+    context.metrics(step=42, loss=0.25)
+    context.progress(42, 200, "steps", "half *way*")
+    (job.folder / "log.txt").write_text("the last line\n")
+    app = open_page("jobs")
+    said = words(app)
+    assert literal(HOSTILE) in said and "elsewhere.example" not in said.replace(literal(HOSTILE), "")
+    assert "Loss **0\\.25**" in said and "Learning rate **0\\.0001**" in said
+    assert "Pictures · CPU · anna" in said
+    bars = [bar.proto.text for bar in app.get("progress")]
+    assert any(text.startswith("42 of 200 steps") and text.endswith(literal("half *way*")) for text in bars)
+    assert [block.value for block in app.code] == ["the last line"]
+
+
+def test_stop_and_stop_now_reach_the_job_that_they_name(workspace: Workspace) -> None:
+    first, second = running(workspace, "first"), running(workspace, "second")
+    app = open_page("jobs")
+    app.button(key=f"stop-{second.id}").click().run()
+    assert [(job.folder / "STOP").exists() for job in (first, second)] == [False, True]
+    assert jobs.get_job(workspace, second.id).state == "stopping"
+    app.button(key=f"stop-now-{second.id}").click().run()
+    assert (second.folder / "STOP").read_text() == "now" and not (first.folder / "STOP").exists()
+
+
+def test_the_queue_is_shown_in_its_order_and_can_be_changed(workspace: Workspace) -> None:
+    first, second, third = (asked(workspace, name) for name in ("one", "two", "three"))
+    app = open_page("jobs")
+    assert queue_order(workspace) == [first.id, second.id, third.id]
+    app.button(key=f"down-{first.id}").click().run()
+    assert queue_order(workspace) == [second.id, first.id, third.id]
+    app.button(key=f"up-{third.id}").click().run()
+    assert queue_order(workspace) == [second.id, third.id, first.id]
+    app.menu_button(key=f"queue-menu-{first.id}").click("Move to the front").run()
+    assert queue_order(workspace) == [first.id, second.id, third.id]
+    app.menu_button(key=f"queue-menu-{first.id}").click("Move to the end").run()
+    assert queue_order(workspace) == [second.id, third.id, first.id]
+    assert app.button(key=f"up-{second.id}").disabled and app.button(key=f"down-{first.id}").disabled
+    app.menu_button(key=f"queue-menu-{third.id}").click("Take out of the queue").run()
+    assert not app.exception and queue_order(workspace) == [second.id, first.id]
+    assert jobs.get_job(workspace, third.id).state == "cancelled"
+
+
+def test_a_job_that_left_the_queue_meanwhile_is_not_moved(workspace: Workspace) -> None:
+    first, second = asked(workspace, "one"), asked(workspace, "two")
+    app = open_page("jobs")
+    jobs.stop_job(workspace, second.id)
+    app.button(key=f"up-{second.id}").click().run()
+    assert not app.exception and queue_order(workspace) == [first.id]
+    assert "has no place to change" in app.toast[0].value
+
+
+def test_without_a_gpu_it_is_said(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDSTUDIO_DEVICES", "cpu")
+    assert "one job at a time runs on the CPU" in words(open_page("jobs"))
+
+
+def test_each_device_says_what_runs_on_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDSTUDIO_DEVICES", "cuda:0,cuda:1")
+    running(workspace, "asim style", device="cuda:1")
+    app = open_page("jobs")
+    assert [item.value.split("**")[1] for item in app.markdown if item.value.startswith("**GPU")] == ["GPU 0", "GPU 1"]
+    assert [item.value for item in app.caption if item.value in ("free", ":material/play_arrow: asim style")] == [
+        "free",
+        ":material/play_arrow: asim style",
+    ]
+
+
+# ---------------------------------------------------------------- what has ended
+
+
+@pytest.fixture
+def three(workspace: Workspace) -> list[Job]:
+    """A training that failed, pictures that succeeded, a training that was stopped; the newest last."""
+    return [
+        ended(workspace, "asim style", "failed", kind="train", owner="anna", error="The disk is full: *free* some."),
+        ended(workspace, "a cat on a beach", "succeeded", owner="ben"),
+        ended(workspace, "Zorby", "cancelled", kind="train", owner="ben", message="Stopped as asked."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ({}, [2, 1, 0]),
+        ({"kind-of-job": "Training"}, [2, 0]),
+        ({"ended-as": "succeeded"}, [1]),
+        ({"owned-by": "ben"}, [2, 1]),
+        ({"in-title": "zorb"}, [2]),
+        ({"kind-of-job": "Training", "owned-by": "anna"}, [0]),
+        ({"in-title": "nothing like it"}, []),
+    ],
+)
+def test_filters_keep_what_they_say(
+    workspace: Workspace, three: list[Job], query: dict[str, str], shown: list[int]
+) -> None:
+    app = open_page("jobs", **query)
+    assert rows(app) == [three[place].id for place in shown]
+    if not shown:
+        app.button(key="show-all-jobs").click().run()
+        assert len(rows(app)) == 3
+
+
+def test_why_it_failed_is_said_letter_by_letter(workspace: Workspace) -> None:
+    job = asked(workspace, "asim style")
+    (job.folder / "traceback.txt").write_text("Traceback: in engine.py")
+    now = time.time()
+    failed = {"state": "failed", "started": now, "ended": now, "error": "The disk is full: *free* some."}
+    write_state(job.folder, replace(read_state(job.folder), **failed))
+    assert r"The disk is full\: \*free\* some\." in words(open_page("jobs"))
+    app = open_page("jobs", job=job.id)
+    assert [item.value for item in app.error] == [r"The disk is full\: \*free\* some\."]
+    [traceback] = [item for item in app.expander if item.label == "Traceback"]
+    assert not traceback.proto.expanded and traceback.code[0].value == "Traceback: in engine.py"
+
+
+def test_many_jobs_come_a_page_at_a_time(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdstudio.ui.jobs.ended.PAGE_SIZE", 2)
+    made = [ended(workspace, f"job {number}").id for number in range(5)][::-1]
+    app = open_page("jobs")
+    assert rows(app) == made[:2]
+    app.pagination(key="ended-page").set_value(3).run()
+    assert rows(app) == made[4:]
+    app.text_input(key="in-title").set_value("job").run()
+    assert rows(app) == made[:2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "page", "query"),
+    [("train", "train", "run={}"), ("generate", "generate", "batch={}"), ("evaluate", "evaluate", "table={}")],
+)
+def test_a_result_is_one_click_away(workspace: Workspace, kind: str, page: str, query: str) -> None:
+    job = ended(workspace, kind=kind)
+    [link] = [link for link in open_page("jobs").page_link if link.value == "Open"]
+    assert (link.proto.page, link.proto.query_string) == (page, query.format(job.id))
+
+
+# ---------------------------------------------------------------- what can be done
+
+
+def test_resume_queues_the_job_and_run_again_another(workspace: Workspace, three: list[Job]) -> None:
+    app = open_page("jobs")
+    app.button(key=f"resume-{three[2].id}").click().run()
+    assert not app.exception and queue_order(workspace) == [three[2].id]
+    app.menu_button(key=f"menu-{three[1].id}").click("Run again").run()
+    assert not app.exception
+    [_, fresh] = queue_order(workspace)
+    assert app.query_params["job"] == fresh != three[1].id
+    again = jobs.get_job(workspace, fresh)
+    assert read_json(again.folder / "config.json") == read_json(three[1].folder / "config.json")
+    assert jobs.get_job(workspace, three[1].id).state == "succeeded"
+
+
+def test_delete_asks_and_is_taken_back(workspace: Workspace, three: list[Job]) -> None:
+    job = three[1]
+    app = open_page("jobs")
+    app.menu_button(key=f"menu-{job.id}").click("Delete…").run()
+    app.button(key=f"keep-{job.id}").click().run()
+    assert f"delete-{job.id}" not in {item.key for item in app.button} and job.folder.exists()
+    app.menu_button(key=f"menu-{job.id}").click("Delete…").run()
+    assert "a cat on a beach" in [item.value for item in app.text] and job.folder.exists()
+    app.button(key=f"delete-{job.id}").click().run()
+    assert not app.exception and not job.folder.exists()
+    assert rows(app) == [three[2].id, three[0].id]
+    app.button(key=f"undo-{job.id}").click().run()
+    assert not app.exception and job.folder.exists()
+    assert rows(app) == [three[2].id, job.id, three[0].id] and "deleted" not in app.query_params
+
+
+def test_the_trash_restores_one_and_is_emptied(workspace: Workspace, three: list[Job]) -> None:
+    for job in three:
+        jobs.delete_job(workspace, job.id)
+    app = open_page("jobs")
+    assert rows(app) == [] and "3 jobs" in app.expander(key="trash").label
+    app.button(key=f"restore-{three[0].id}").click().run()
+    assert rows(app) == [three[0].id] and three[0].folder.exists()
+    app.button(key="empty-trash").click().run()
+    assert not app.exception and jobs.trash(workspace) == [] and three[0].folder.exists()
+
+
+def test_every_button_names_its_job(workspace: Workspace, three: list[Job]) -> None:
+    """After a restart of the server a page of before may still be open: no button may stand for a place in a list."""
+    running(workspace, "runs")
+    asked(workspace, "waits")
+    jobs.delete_job(workspace, three[1].id)
+    known = {job.id for job in jobs.list_jobs(workspace)} | {three[1].id}
+    app = open_page("jobs", deleted=three[1].id)
+    keys = [item.key for item in (*app.button, *app.menu_button)]
+    assert len(keys) >= 12
+    assert [key for key in keys if not any(key.endswith(job) for job in known)] == ["empty-trash"]
+
+
+def test_a_job_is_shown_whole(workspace: Workspace, three: list[Job]) -> None:
+    app = open_page("jobs", job=three[1].id)
+    said = words(app)
+    assert "a cat on a beach" in said and "Asked for" in said and "Ended" in said
+    assert literal(three[1].id) in said
+    assert app.json[0].value and "a cat" in app.json[0].value
+    app.button(key="back").click().run()
+    assert "job" not in app.query_params and len(rows(app)) == 3
+    assert "There is no job" in open_page("jobs", job="20260101-000000-gone-0000").error[0].value
+
+
+# ---------------------------------------------------------------- the indicator, the estimate, the picker
+
+
+def test_every_page_says_what_runs(workspace: Workspace) -> None:
+    def said(app: AppTest) -> str:
+        [link] = [link for link in app.sidebar.get("page_link") if link.proto.page == "jobs"]
+        return link.value
+
+    assert said(open_page("home")) == "No job is running"
+    job = running(workspace, "asim *style*")
+    JobContext(workspace, job.folder).progress(30, 120, "steps")
+    asked(workspace), asked(workspace)
+    for page in ("home", "generate"):
+        app = open_page(page)
+        assert said(app) == "1 running, 2 queued"
+        assert (app.sidebar.get("progress")[0].proto.text, app.sidebar.get("progress")[0].proto.value) == (
+            literal("asim *style* · 25%"),
+            25,
+        )
+
+
+def draw(script: Callable[..., None]) -> AppTest:
+    app = AppTest.from_function(script, default_timeout=60).run()
+    assert not app.exception, app.exception
+    return app
+
+
+def test_an_estimate_is_said_and_so_is_a_refusal(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def script() -> None:
+        import streamlit as st
+
+        from sdstudio.schema import GenerateConfig
+        from sdstudio.ui.estimate import show_estimate
+        from sdstudio.workspace import current_workspace
+
+        st.text(str(show_estimate(current_workspace(), "generate", GenerateConfig(prompts=["a cat"]))))
+
+    known = Estimate(
+        seconds=125, memory_bytes=2_100_000_000, disk_bytes=None, free_bytes=45 * 10**9, notes=("*Note*.",)
+    )
+    monkeypatch.setattr("sdstudio.jobs.estimate", lambda *asked: known)
+    app = draw(script)
+    assert "About 2 min 5 s" in words(app) and literal("2.1 GB of memory") in words(app)
+    assert "disk not known yet" in words(app) and literal("45.0 GB free") in words(app) and r"\*Note\*\." in words(app)
+    assert app.text[-1].value == "True"
+
+    def refuse(*asked: object) -> Estimate:
+        raise UserError("The disk cannot hold it *twice*.")
+
+    monkeypatch.setattr("sdstudio.jobs.estimate", refuse)
+    app = draw(script)
+    assert app.warning[0].value == r"The disk cannot hold it \*twice\*\." and app.text[-1].value == "False"
+
+
+def pick() -> None:
+    import streamlit as st
+
+    from sdstudio.schema import to_json
+    from sdstudio.ui.placement import placement_picker
+    from sdstudio.workspace import current_workspace
+
+    st.json(to_json(placement_picker(current_workspace(), "train", several=True)))
+
+
+def test_where_to_run_is_asked_only_where_there_is_a_choice(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = backends.Availability(name="local", label="This machine", why_not="")
+    monkeypatch.setattr(backends, "available", lambda workspace: [here])
+    monkeypatch.setenv("SDSTUDIO_DEVICES", "cpu")
+    app = draw(pick)
+    assert not app.selectbox and not app.number_input
+    monkeypatch.setenv("SDSTUDIO_DEVICES", "cuda:0,cuda:1,cuda:2")
+    app = draw(pick)
+    app.number_input(key="train.processes").set_value(3).run()
+    assert Placement(processes=3) == placement_of(app)
+    app.selectbox(key="train.device").set_value("cuda:1").run()
+    assert Placement(device="cuda:1") == placement_of(app)
+    assert not app.number_input
+
+
+def test_a_cluster_can_be_chosen_once_it_is_ready(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDSTUDIO_DEVICES", "cpu")
+    here = backends.Availability(name="local", label="This machine", why_not="")
+    ray = backends.Availability(name="ray", label="Ray cluster", why_not="")
+    missing = backends.Availability(name="slurm", label="Slurm cluster", why_not="Install the *extra*.")
+    monkeypatch.setattr(backends, "available", lambda workspace: [here, missing])
+    assert not draw(pick).selectbox
+    monkeypatch.setattr(backends, "available", lambda workspace: [here, ray, missing])
+    app = draw(pick)
+    assert r"Install the \*extra\*" in app.selectbox(key="train.backend").help
+    app.selectbox(key="train.backend").set_value("ray").run()
+    app.number_input(key="train.processes").set_value(4).run()
+    assert Placement(backend="ray", processes=4) == placement_of(app)
+
+
+def placement_of(app: AppTest) -> Placement:
+    return from_json(Placement, json.loads(app.json[0].value))
+
+
+# ---------------------------------------------------------------- words
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [(None, ""), (12.34, "12 steps/s"), (1.5, "1.5 steps/s"), (0.25, "15 steps/min"), (0.001, "3.6 steps/h")],
+)
+def test_a_rate_is_said_in_the_unit_that_reads_best(tmp_path: Path, rate: float | None, said: str) -> None:
+    job = Job(id="a", kind="train", title="", folder=tmp_path, state="running", created=0.0, unit="steps", rate=rate)
+    assert describe.rate_text(job) == said
+
+
+def test_a_place_has_its_name(tmp_path: Path) -> None:
+    job = Job(id="a", kind="train", title="", folder=tmp_path, state="running", created=0.0, device="cuda:0,cuda:3")
+    assert describe.facts(job) == "Training · GPU 0, GPU 3"
+    assert describe.facts(replace(job, placement=Placement(backend="slurm"), device="")) == "Training · Slurm"
+    assert (
+        describe.device_line(Device(name="cuda:0", label="NVIDIA H200", memory=150 * 2**30)) == "NVIDIA H200, 150 GiB"
+    )
