@@ -100,10 +100,15 @@ def short_name(path: str) -> str:
 def parse_axis(text: str) -> tuple[str, list[str]]:
     """'steps=100,200' -> ('steps', ['100', '200']); a UserError when it is not of that form."""
     name, sign, values = text.partition("=")
-    listed = [value.strip() for value in values.split(",") if value.strip()]
+    listed = parse_values(values)
     if not sign or not name.strip() or not listed:
         raise UserError(f"{text!r} is no axis of a grid: write a setting and its values, such as steps=200,400.")
     return name.strip().removeprefix("--").replace("-", "_"), listed
+
+
+def parse_values(text: str) -> list[str]:
+    """'100, 200' -> ['100', '200']."""
+    return [value.strip() for value in text.split(",") if value.strip()]
 
 
 def _find_field(name: str, fields: Mapping[str, Field]) -> Field | None:

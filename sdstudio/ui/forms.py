@@ -10,8 +10,8 @@ import streamlit as st
 from sdstudio.options import Field, describe, flatten, nest
 from sdstudio.ui.text import literal
 
-COLUMN_WIDTH = 190
-"""Least width of a widget in pixels; as many stand in a row as fit."""
+COLUMN_WIDTH, TEXT_WIDTH = 190, 320
+"""Least width in pixels of a number or choice, and of a text; as many stand in a row as fit."""
 
 
 def config_form(
@@ -77,14 +77,17 @@ class _Form:
     problems: Mapping[str, str]
 
     def rows(self, fields: list[Field]) -> None:
-        """Texts first, over the whole width, then the short fields side by side."""
+        """Lists of texts first, over the whole width, then texts, then the short fields, side by side."""
         for field in fields:
-            if not _is_short(field):
+            if field.many and not _is_short(field):
                 self._cell(field)
-        short = [field for field in fields if _is_short(field)]
-        if short:
-            with st.grid(columns="auto", min_column_width=COLUMN_WIDTH, vertical_alignment="bottom"):
-                for field in short:
+        self._row([field for field in fields if not field.many and not _is_short(field)], TEXT_WIDTH)
+        self._row([field for field in fields if _is_short(field)], COLUMN_WIDTH)
+
+    def _row(self, fields: list[Field], width: int) -> None:
+        if fields:
+            with st.grid(columns="auto", min_column_width=width, vertical_alignment="bottom"):
+                for field in fields:
                     with st.container(gap=None):
                         self._cell(field)
 

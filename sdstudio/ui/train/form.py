@@ -1,0 +1,120 @@
+"""The form of a new run: what to learn from, by which method, for how long; checked before it starts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from sdstudio import jobs, registry
+from sdstudio.datasets import DatasetInfo, list_datasets
+from sdstudio.models import list_checkpoints
+from sdstudio.schema import LoopConfig, Method, TrainConfig, from_json
+from sdstudio.ui.estimate import show_estimate
+from sdstudio.ui.forms import config_form
+from sdstudio.ui.models import base_model_picker, trained_models
+from sdstudio.ui.placement import placement_picker
+from sdstudio.ui.session import page_file, put_in_address, told
+from sdstudio.ui.text import literal
+from sdstudio.ui.train.data import mix_form, show_dataset
+from sdstudio.ui.train.filling import PREFIX
+from sdstudio.ui.train.sweep import show_sweep
+from sdstudio.workspace import Workspace
+
+
+def show_form(workspace: Workspace) -> None:
+    datasets = [item for item in list_datasets(workspace) if item.images]
+    if not datasets:
+        st.info("There is nothing to learn from yet. Bring pictures in first.", icon=":material/photo_library:")
+        st.page_link(page_file("annotate"), label="Open Annotate", icon=":material/arrow_forward:")
+        return
+    methods: Mapping[str, Method] = registry.load("sdstudio.methods")
+    with st.grid(columns="auto", min_column_width=260):
+        with st.container():
+            dataset = choose_dataset(datasets)
+        with st.container():
+            base_model = base_model_picker(workspace, key=f"{PREFIX}.base_model")
+    show_dataset(workspace, dataset, int(st.session_state.get(f"{PREFIX}.loop.resolution") or 0))
+    st.subheader("Method")
+    method = choose_method(methods)
+    init_checkpoint = choose_start(workspace, method)
+    options = config_form(
+        method.Options, key=f"{PREFIX}.{method.name}", advanced_label=f"More settings of {method.label}"
+    )
+    st.subheader("Training")
+    loop = config_form(LoopConfig, key=f"{PREFIX}.loop", advanced_label="More settings of the training loop")
+    mix = mix_form([item.name for item in datasets if item.name != dataset.name])
+    name = st.text_input(
+        "Name of the run", placeholder=f"{method.name} {dataset.name}", key=f"{PREFIX}.name", persist_state="session"
+    )
+    settings = {
+        **mix,
+        "name": name.strip(),
+        "dataset": dataset.name,
+        "base_model": base_model,
+        "init_checkpoint": init_checkpoint,
+        "method": method.name,
+        "method_options": options,
+        "loop": loop,
+    }
+    show_start(workspace, settings)
+
+
+def choose_dataset(datasets: list[DatasetInfo]) -> DatasetInfo:
+    by_name = {item.name: item for item in datasets}
+    key = f"{PREFIX}.dataset"
+    if st.session_state.get(key) not in by_name:
+        captioned = next((item for item in datasets if item.captioned == item.images), datasets[0])
+        st.session_state[key] = captioned.name
+    return by_name[st.selectbox("Dataset", list(by_name), key=key, persist_state="session")]
+
+
+def choose_method(methods: Mapping[str, Method]) -> Method:
+    key = f"{PREFIX}.method"
+    if st.session_state.get(key) not in methods:
+        st.session_state[key] = TrainConfig().method
+    name = st.segmented_control(
+        "Method",
+        list(methods),
+        format_func=lambda key: methods[key].label,
+        required=True,
+        key=key,
+        persist_state="session",
+        label_visibility="collapsed",
+    )
+    method = methods[name]
+    st.caption(literal(method.summary))
+    return method
+
+
+def choose_start(workspace: Workspace, method: Method) -> str:
+    """The checkpoint of this method to begin from; '' for the base model. Nothing is drawn where there is none."""
+    labels = trained_models(workspace)
+    fitting = [found.ref for found in list_checkpoints(workspace) if found.checkpoint.method == method.name]
+    if not fitting:
+        return ""
+    key = f"{PREFIX}.init_checkpoint"
+    if st.session_state.get(key, "") not in ["", *fitting]:
+        st.session_state[key] = ""
+    return st.selectbox(
+        "Begin from",
+        ["", *fitting],
+        format_func=lambda ref: labels[ref].label if ref in labels else "The base model",
+        key=key,
+        persist_state="session",
+        help="A run may go on from what an earlier run of the same method has learned: training in two stages.",
+    )
+
+
+def show_start(workspace: Workspace, settings: Mapping[str, Any]) -> None:
+    """What it will need, or why it cannot start; a sweep over it; the button."""
+    with told():
+        config = from_json(TrainConfig, settings)
+        if show_sweep(workspace, config):
+            return
+        ready = show_estimate(workspace, "train", config)
+        placement = placement_picker(workspace, key=f"{PREFIX}.placement", several=True)
+        if st.button("Start training", type="primary", icon=":material/play_arrow:", key="start", disabled=not ready):
+            job = jobs.submit(workspace, "train", config, placement=placement)
+            st.session_state[f"{PREFIX}.name"] = ""
+            put_in_address("run", job.id)
+            st.rerun()
