@@ -14,6 +14,7 @@ from accelerate import Accelerator
 
 from sdstudio.engine.checkpoints import load_state, save_state, write_checkpoint
 from sdstudio.engine.data import TrainingData, derived_seed
+from sdstudio.engine.distributed import mean_over_ranks, micro_batch
 from sdstudio.engine.loss import NoiseSchedule, denoising_loss
 from sdstudio.engine.pipeline import LoadedModel
 from sdstudio.engine.samples import draw_samples
@@ -54,15 +55,15 @@ class Run:
         self.unet.train()
         losses = []
         for part in range(loop.gradient_accumulation):
-            number = (step - 1) * loop.gradient_accumulation + part
+            number = micro_batch(self.accelerator, step, part, loop.gradient_accumulation)
             torch.manual_seed(derived_seed(loop.seed, "step", number))
             last = part == loop.gradient_accumulation - 1
             with nullcontext() if last else self.accelerator.no_sync(self.unet):
                 batch = self.data.batch(number, self.accelerator.device)
                 loss = (self.method.loss or denoising_loss)(self.unet, self.model.family, batch, self.schedule, loop)
-                self._refuse_unless_finite(loss.item(), "loss", step)
+                losses.append(mean_over_ranks(self.accelerator, loss))
+                self._refuse_unless_finite(losses[-1], "loss", step)
                 self.accelerator.backward(loss / loop.gradient_accumulation)
-            losses.append(loss.item())
         norm = self.accelerator.clip_grad_norm_(self.trainable.parameters.values(), loop.max_grad_norm or math.inf)
         if self.accelerator.scaler is None:
             self._refuse_unless_finite(norm.item(), "gradient", step)
@@ -71,7 +72,7 @@ class Run:
         self.scheduler.step()
         self.optimizer.zero_grad()
         names = ["lr", *(f"lr_{group.name}" for group in self.trainable.groups[1:])]
-        pictures = loop.batch_size * loop.gradient_accumulation
+        pictures = loop.batch_size * loop.gradient_accumulation * self.accelerator.num_processes
         return {
             "loss": sum(losses) / len(losses),
             "grad_norm": norm.item(),
@@ -95,8 +96,9 @@ class Run:
             self.method.save(self.model.pipeline, self.trainable, folder)
             save_state(folder, self.trainable.parameters, *self._state())
 
-        if step:
+        if step and self.accelerator.is_main_process:
             write_checkpoint(self.ctx.folder, replace(self.record, step=step), save)
+        self.accelerator.wait_for_everyone()
 
     def resume(self) -> int:
         """Take the newest good checkpoint's state, if any; returns its step. Later lines of metrics are dropped."""
@@ -107,7 +109,8 @@ class Run:
             load_state(newest, self.trainable.parameters, *self._state())
             step = int(newest.name.removeprefix("step-"))
             self.ctx.log(f"Going on from step {step}.")
-        _forget_metrics_after(self.ctx.folder / METRICS_FILE, step)
+        if self.accelerator.is_main_process:
+            _forget_metrics_after(self.ctx.folder / METRICS_FILE, step)
         return step
 
     def _state(self) -> tuple[torch.optim.Optimizer, Any, Any]:
@@ -115,9 +118,11 @@ class Run:
 
     def samples(self, step: int) -> None:
         """Draw the sample prompts into `samples/step-NNNNNN`."""
-        ref = ModelRef(base_model=self.config.base_model, label=f"{self.record.run} step {step}")
-        folder = self.ctx.folder / "samples" / f"step-{step:06d}"
-        draw_samples(self.model, ref, self.sample_prompts, self.config.loop.seed, self.side, folder)
+        if self.accelerator.is_main_process:
+            ref = ModelRef(base_model=self.config.base_model, label=f"{self.record.run} step {step}")
+            folder = self.ctx.folder / "samples" / f"step-{step:06d}"
+            draw_samples(self.model, ref, self.sample_prompts, self.config.loop.seed, self.side, folder)
+        self.accelerator.wait_for_everyone()
 
 
 def _forget_metrics_after(file: Path, step: int) -> None:

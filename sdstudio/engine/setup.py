@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from diffusers.optimization import get_scheduler
 
 from sdstudio.datasets.places import pictures_at
 from sdstudio.engine.data import TrainingData, derived_seed, posteriors
+from sdstudio.engine.distributed import first_alone, start
 from sdstudio.engine.examples import captioned_examples, frozen_snapshot
 from sdstudio.engine.generate import draw_with, flag_logger
 from sdstudio.engine.loss import noise_schedule
@@ -28,11 +28,13 @@ def set_up(config: TrainConfig, ctx: JobContext) -> Run:
     loop, ws = config.loop, ctx.workspace
     method = find_method(config.method)
     options = from_json(method.Options, config.method_options)
-    snapshot = frozen_snapshot(config, ctx)
-    captioned = captioned_examples(config, ctx, snapshot)
     device = pick_device()
     if loop.mixed_precision == "fp16" and device.type == "cpu":
         raise UserError("fp16 needs a GPU: choose 'no' or 'bf16'.")
+    accelerator = start(loop.mixed_precision, cpu=device.type == "cpu")
+    with first_alone(accelerator):
+        snapshot = frozen_snapshot(config, ctx)
+    captioned = captioned_examples(config, ctx, snapshot)
     ctx.progress(0, loop.steps, "steps", "loading the base model")
     model = load_base(ws, config.base_model)
     pipeline = model.pipeline.to(device)
@@ -55,9 +57,10 @@ def set_up(config: TrainConfig, ctx: JobContext) -> Run:
     captions = [example.caption for example in captioned]
     options = replace(options, trigger=(method.trigger or named_trigger)(captions, options))
     sources = Sources(draw=draw, pictures=partial(pictures_at, ws))
-    examples = method.examples(captioned, options, sources) if method.examples else captioned
-    ctx.progress(0, loop.steps, "steps", "encoding pictures and captions")
-    encoded = posteriors(ws, pipeline, model.base_hash, examples, side)
+    with first_alone(accelerator):
+        examples = method.examples(captioned, options, sources) if method.examples else captioned
+        ctx.progress(0, loop.steps, "steps", "encoding pictures and captions")
+        encoded = posteriors(ws, pipeline, model.base_hash, examples, side)
     data = TrainingData(
         pipeline,
         model.family,
@@ -73,8 +76,6 @@ def set_up(config: TrainConfig, ctx: JobContext) -> Run:
     for group in trainable.groups:
         size = sum(value.numel() for value in group.parameters.values())
         ctx.log(f"Training {group.name}: {size:,} parameters at learning rate {group.learning_rate:g}")
-    AcceleratorState._reset_state()  # an earlier run of this process must not fix this one's number format
-    accelerator = Accelerator(mixed_precision=loop.mixed_precision, cpu=device.type == "cpu")
     _halve_frozen(pipeline.unet, accelerator)
     optimizer = torch.optim.AdamW(
         [{"params": list(group.parameters.values()), "lr": group.learning_rate} for group in trainable.groups],

@@ -1,5 +1,6 @@
 """The training loop that every method shares."""
 
+from sdstudio.engine.distributed import agreed
 from sdstudio.engine.run import StopRequested
 from sdstudio.engine.setup import set_up
 from sdstudio.jobs.context import JobContext
@@ -21,7 +22,7 @@ def run_train(config: TrainConfig, ctx: JobContext) -> bool:
         ctx.log("Stopped before the first step.")
         return False
     step = run.resume()
-    while step < config.loop.steps and not ctx.should_stop():
+    while step < config.loop.steps and not agreed(run.accelerator, ctx.should_stop()):
         step += 1
         numbers = run.step(step)
         ctx.metrics(step=step, **numbers)

@@ -4,14 +4,16 @@ import os
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sdstudio.jobs.context import JobContext
 from sdstudio.jobs.failures import explain, kept
-from sdstudio.jobs.folder import CONFIG_FILE, TRACEBACK_FILE, read_progress, read_state
+from sdstudio.jobs.folder import CONFIG_FILE, TRACEBACK_FILE, State, read_progress, read_state
 from sdstudio.jobs.kinds import get_kind
 from sdstudio.jobs.locks import Lease, busy_text
+from sdstudio.jobs.ranks import run_in_ranks
 from sdstudio.jobs.transitions import change_state
 from sdstudio.schema import from_json
 from sdstudio.workspace import atomic_write, read_json
@@ -29,16 +31,16 @@ def execute(context: JobContext) -> Exception | None:
         if not lease.acquire(_patience(context, lease)):
             _finish(folder, state="cancelled", message="Stopped before it began.")
             return None
-        change_state(folder, state="running", started=time.time())
+        if change_state(folder, state="running", started=time.time()) is None:
+            return None
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers reads it too; a log shows no bars
-        kind = get_kind(state.kind)
-        config: Any = from_json(kind.config, read_json(folder / CONFIG_FILE))
-        finished = kind.load()(config, context)
+        finished = _do(context, state)
     except KeyboardInterrupt:
         _finish(folder, state="cancelled", message=f"Stopped before it could save. {kept(folder)}")
     except Exception as error:
-        traceback.print_exc()
-        atomic_write(folder / TRACEBACK_FILE, traceback.format_exc())
+        with suppress(OSError):  # a full disk takes no traceback, and perhaps still the shorter state
+            traceback.print_exc()
+            atomic_write(folder / TRACEBACK_FILE, traceback.format_exc())
         _finish(folder, state="failed", error=explain(error, folder), traceback=TRACEBACK_FILE, exit_code=1)
         return error
     else:
@@ -50,6 +52,15 @@ def execute(context: JobContext) -> Exception | None:
     finally:
         lease.release()
     return None
+
+
+def _do(context: JobContext, state: State) -> bool:
+    """Do the job here or, where several processes were asked for, in those; False when it was stopped early."""
+    if state.placement.processes > 1:
+        return run_in_ranks(context.folder, state.placement.processes)
+    kind = get_kind(state.kind)
+    config: Any = from_json(kind.config, read_json(context.folder / CONFIG_FILE))
+    return kind.load()(config, context)
 
 
 def _patience(context: JobContext, lease: Lease) -> Callable[[], bool]:
