@@ -52,8 +52,9 @@ def explain_end(state: State, folder: Path, exit_code: int | None) -> str:
             "It was killed (signal 9): by a person, or by a system that ran out of memory. "
             f"{kept(folder)} If it happens again, {_decapitalised(_smaller(folder))}"
         )
-    signal = f"signal {-exit_code}" if exit_code is not None else "its process is gone"
-    return f"It was killed ({signal}). {kept(folder)}"
+    if exit_code is not None:
+        return f"It was killed (signal {-exit_code}). {kept(folder)}"
+    return f"Its process is gone: it was killed while nothing watched it. {kept(folder)}"
 
 
 def restarted(state: State) -> bool:
