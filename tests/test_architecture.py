@@ -35,7 +35,8 @@ MAY_IMPORT = {
         "plan", "words",
     },
     # Before a job is queued, the part that owns its config is asked whether it can be done.
-    "jobs": {"schema", "workspace", "registry", "models", "datasets", "evaluation", "plan"},
+    "readiness": {"schema", "workspace", "registry", "models", "datasets", "methods"},
+    "jobs": {"schema", "workspace", "registry", "models", "datasets", "evaluation", "readiness", "plan"},
 }  # fmt: skip
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from tiny_models import make_dataset
 
-from sdstudio import registry
+from sdstudio import jobs, registry
 from sdstudio.datasets.places import pictures_at
 from sdstudio.methods import dreambooth, dreambooth_lora, sam, textual_inversion
 from sdstudio.methods.negatives import avoiding, negative_examples
 from sdstudio.methods.parts import Example, Facts, Sources, begins_with, first_word, shared_trigger, without_trigger
-from sdstudio.schema import UserError
+from sdstudio.schema import LoopConfig, TrainConfig, UserError
 from sdstudio.workspace import Workspace
 
 METHODS = registry.load("sdstudio.methods")
@@ -228,3 +228,24 @@ def test_textual_inversion_refuses_words_that_are_not_new() -> None:
     assert "name one word" in refusal(textual_inversion, options(), facts("a man", "the dog"))
     assert "initial word" in refusal(textual_inversion, options(initial_word=" "), facts("asim, a man"))
     textual_inversion.check(options(), facts("asim, a man"))
+
+
+def test_a_job_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    ws = Workspace(tmp_path / "workspace")
+    make_dataset(ws, "toys", ["asim. a toy", "zl635. a toy"])
+    make_dataset(ws, "faces", ["zl635. a man"])
+
+    def said(method: str, dataset: str = "toys", loop: LoopConfig = LoopConfig(), **options: Any) -> str:  # noqa: B008
+        config = TrainConfig(dataset=dataset, method=method, method_options=options, loop=loop)
+        with pytest.raises(UserError) as caught:
+            jobs.submit(ws, "train", config)
+        return str(caught.value)
+
+    assert "1 of 2 captions do not begin with the identifier 'asim'" in said("sam", trigger="asim")
+    assert "'zl635' is 5 tokens to this model (z, l, 6, 3, 5)" in said("dreambooth", "faces")
+    assert "no module 'up_blocks.7'" in said("sam", trigger="asim", detailed_captions=False, layers=["up_blocks.7"])
+    assert "no folder 'men'" in said("dreambooth_lora", trigger="asim", detailed_captions=False, prior_folder="men")
+    assert "knows 'asim' already" in said("textual_inversion", trigger="asim")
+    prefixed = LoopConfig(caption_mode="identifier prefix")
+    assert "knows 'asim' already" in said("textual_inversion", loop=prefixed, trigger="asim")
+    assert jobs.list_jobs(ws) == []

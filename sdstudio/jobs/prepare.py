@@ -58,13 +58,15 @@ def push(ws: Workspace, config: PushConfig) -> PushConfig:
 def train(ws: Workspace, config: TrainConfig) -> TrainConfig:
     from sdstudio.datasets import open_dataset
     from sdstudio.models import resolve_base_model
+    from sdstudio.readiness import check_method
 
     images: Sequence[CaptionedImage]
     if config.snapshot:
         images = open_dataset(ws, config.dataset).load_snapshot(config.snapshot).images
     else:
         images = _images(ws, config.dataset)
-    if not any(image.caption.strip() for image in images):
+    captions = [image.caption for image in images if image.caption.strip() and not image.excluded]
+    if not captions:
         raise UserError(
             f"No picture of the dataset {config.dataset!r} has a caption; write some, or draft them with "
             f"`sdstudio caption --dataset {config.dataset}`."
@@ -73,7 +75,9 @@ def train(ws: Workspace, config: TrainConfig) -> TrainConfig:
     base_model = _absolute(config.base_model)
     resolve_base_model(ws, base_model)
     name = config.name or f"{config.method} {config.dataset}"
-    return replace(config, name=name, base_model=base_model, method_options=options)
+    config = replace(config, name=name, base_model=base_model, method_options=options)
+    check_method(ws, config, captions)
+    return config
 
 
 def generate(ws: Workspace, config: GenerateConfig) -> GenerateConfig:

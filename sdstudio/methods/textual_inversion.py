@@ -97,8 +97,9 @@ def _add_word(tokenizer: Any, encoder: Any, options: Options) -> Any:
     start = encoder.get_input_embeddings().weight[ids].detach().float().mean(dim=0)
     word = options.trigger
     names = [word, *(f"{word}_{number}" for number in range(1, options.vectors))]
-    if not word or tokenizer.add_tokens(names) != len(names):
-        raise UserError(f"The model's tokenizer cannot take the new word {word!r}: name another one, such as <asim>.")
+    if not word or len(tokenizer.tokenize(word)) < 2:
+        raise UserError(f"The model knows the word {word!r} already: name one that is new to it, such as <asim>.")
+    tokenizer.add_tokens(names)
     first = tokenizer.convert_tokens_to_ids(word)
     encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     embedding = encoder.get_input_embeddings()

@@ -1,0 +1,83 @@
+"""What a method says of a run before its job is made, so that a mistake costs one sentence. No torch here."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from sdstudio import registry
+from sdstudio.datasets.places import pictures_at
+from sdstudio.datasets.tokens import CaptionTokenizer, load_tokenizer
+from sdstudio.methods.parts import Facts
+from sdstudio.models import resolve_base_model
+from sdstudio.schema import Method, TrainConfig, UserError, from_json
+from sdstudio.workspace import Workspace
+
+
+def check_method(ws: Workspace, config: TrainConfig, captions: list[str]) -> None:
+    """Ask the config's method whether it can learn from these captions; a UserError when it cannot."""
+    method: Method = registry.load("sdstudio.methods")[config.method]
+    if method.check is None:
+        return
+    options = from_json(method.Options, config.method_options)
+    facts = facts_of(ws, config.base_model, captions)
+    if config.loop.caption_mode != "as written":  # then each of them begins with the trigger
+        facts = replace(facts, captions=[options.trigger])
+    method.check(options, facts)
+
+
+def facts_of(ws: Workspace, base_model: str, captions: list[str]) -> Facts:
+    """What can be known of the base model without loading it."""
+    folder = local_folder(ws, base_model)
+    tokenizer = tokenizer_of(folder)
+    return Facts(
+        captions=captions,
+        tokens=partial(pieces, tokenizer) if tokenizer else None,
+        layers=_unet_names(folder),
+        pictures=partial(pictures_at, ws),
+    )
+
+
+def local_folder(ws: Workspace, base_model: str) -> Path | None:
+    """The diffusers folder of a base model on this machine; of a single file the folder with its configuration.
+
+    None where there is no such folder, as of a Hub model that is not in the cache yet.
+    """
+    base = resolve_base_model(ws, base_model)
+    if base.kind == "hub":
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        try:
+            return Path(snapshot_download(str(base.path), local_files_only=True))
+        except LocalEntryNotFoundError:
+            return None
+    path = Path(base.path)
+    folder = path if base.kind == "folder" else path.with_suffix("")
+    return folder if folder.is_dir() else None
+
+
+def tokenizer_of(folder: Path | None) -> CaptionTokenizer | None:
+    """The model's first tokenizer; None when the folder holds none."""
+    try:
+        return load_tokenizer(folder) if folder else None
+    except UserError:
+        return None
+
+
+def pieces(tokenizer: CaptionTokenizer, text: str) -> list[str]:
+    """The text as the tokenizer cuts it, such as ['z', 'l', '6'] for 'zl6'."""
+    tokens = tokenizer.tokenizer.encode(text, add_special_tokens=False).tokens
+    return [token.removesuffix("</w>") for token in tokens]
+
+
+def _unet_names(folder: Path | None) -> frozenset[str]:
+    from safetensors import SafetensorError, safe_open
+
+    names: set[str] = set()
+    for file in sorted(folder.glob("unet/*.safetensors")) if folder else ():
+        try:
+            with safe_open(file, framework="np") as tensors:
+                names |= set(tensors.keys())
+        except (SafetensorError, OSError):
+            return frozenset()  # the job says what is wrong with the file
+    return frozenset(names)
