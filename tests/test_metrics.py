@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sdstudio import registry
-from sdstudio.metrics import clip_score, fid, kid, language_drift
+from sdstudio.metrics import clip_score, fid, kid, language_drift, mmd
 from sdstudio.metrics.fid import frechet_distance
-from sdstudio.metrics.kid import kernel, kernel_distance, kernel_distance_and_error
+from sdstudio.metrics.kid import kernel
+from sdstudio.metrics.mmd import distance_and_error
 from sdstudio.metrics.sample import EXPLORATORY, REFUSED, Pictures, Sample
 from sdstudio.metrics.statistics import compare, prompt_means, t_interval, t_quantile
 
@@ -99,6 +100,10 @@ def test_fid_of_few_pictures_is_exploratory_and_has_no_interval() -> None:
 # ---------------------------------------------------------------- kernel distance
 
 
+def kernel_distance(one, other):
+    return distance_and_error(kernel, one, other)[0]
+
+
 def brute_force(one, other):
     within = [
         np.mean(
@@ -122,9 +127,9 @@ def test_kid_is_the_mean_over_all_pairs_for_unequal_n() -> None:
 
 def test_kid_in_blocks_of_rows_is_the_same(monkeypatch) -> None:
     one, other = RNG.normal(size=(7, 3)), RNG.normal(size=(11, 3))
-    whole = kernel_distance_and_error(one, other)
-    monkeypatch.setattr(kid, "_ROWS", 2)
-    assert kernel_distance_and_error(one, other) == pytest.approx(whole, rel=1e-12)
+    whole = distance_and_error(kernel, one, other)
+    monkeypatch.setattr(mmd, "_ROWS", 2)
+    assert distance_and_error(kernel, one, other) == pytest.approx(whole, rel=1e-12)
 
 
 @settings(max_examples=40, deadline=None)
@@ -149,7 +154,7 @@ def test_kid_error_is_the_jackknife_of_the_whole_estimator() -> None:
     left_one = [brute_force(one[[group != name for group in groups]], other) for name in "abc"]
     left_other = [brute_force(one, np.delete(other, index, 0)) for index in range(5)]
     variances = [(len(left) - 1) * np.var(left) for left in (left_one, left_other)]
-    value, error, degrees = kernel_distance_and_error(one, other, groups)
+    value, error, degrees = distance_and_error(kernel, one, other, groups)
     assert value == pytest.approx(brute_force(one, other))
     assert error == pytest.approx(math.sqrt(sum(variances)), rel=1e-9)
     assert degrees == pytest.approx(sum(variances) ** 2 / (variances[0] ** 2 / 2 + variances[1] ** 2 / 4), rel=1e-9)

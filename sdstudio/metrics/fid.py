@@ -6,7 +6,7 @@ another encoder it is a Fréchet distance that can only be compared with others 
 
 import numpy as np
 
-from sdstudio.metrics.sample import EXPLORATORY, Array, Pictures, Sample, against_reference
+from sdstudio.metrics.sample import EXPLORATORY, Array, Measured, Pictures, Sample, against_reference
 from sdstudio.schema import Metric, MetricResult
 
 
@@ -34,12 +34,11 @@ def compute(sample: Sample) -> MetricResult:
     return against_reference("fid", sample, _measure)
 
 
-def _measure(generated: Pictures, reference: Pictures) -> tuple[float, None, tuple[str, ...]]:
+def _measure(generated: Pictures, reference: Pictures) -> Measured:
     fewest, dimensions = min(len(generated), len(reference)), generated.pooled.shape[1]
+    flag = f"{EXPLORATORY}: {fewest} pictures for {dimensions} dimensions, too few to rank models by it"
     value = frechet_distance(generated.pooled, reference.pooled)
-    if fewest > dimensions:
-        return value, None, ()
-    return value, None, (f"{EXPLORATORY}: {fewest} pictures for {dimensions} dimensions, too few to rank models by it",)
+    return Measured(value=value, flags=(flag,) if fewest <= dimensions else ())
 
 
 RECORD = Metric(

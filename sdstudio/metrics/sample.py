@@ -1,12 +1,13 @@
 """What a metric is given: the features of one model's pictures, and what to hold them against."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sdstudio.metrics.statistics import prompt_means, t_interval
 from sdstudio.schema import MetricResult
 
 Interval = tuple[float, float]
@@ -81,28 +82,50 @@ class Sample:
         )
 
 
-def against_reference(
-    metric: str,
-    sample: Sample,
-    measure: Callable[[Pictures, Pictures], tuple[float, Interval | None, tuple[str, ...]]],
-) -> MetricResult:
-    """The cell of a metric that compares two sets: `measure(generated, reference)` gives value, interval and flags.
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a comparison with the reference found; `per_prompt` where the value is a mean over prompts."""
 
-    Refused, with the reason as a flag, where a side has fewer than two pictures or features that are not finite.
+    value: float
+    interval: Interval | None = None
+    flags: tuple[str, ...] = ()
+    per_prompt: dict[str, float] = field(default_factory=dict)
+
+
+def mean_over_prompts(values: Array, groups: Sequence[str]) -> Measured:
+    """The mean over prompt means of one value (N,) for each picture, with the t-interval over prompts."""
+    means = prompt_means(values.tolist(), groups)
+    interval = t_interval(list(means.values()))
+    flags = () if interval else (f"{NO_INTERVAL}: only one prompt",)
+    return Measured(value=sum(means.values()) / len(means), interval=interval, flags=flags, per_prompt=means)
+
+
+def against_reference(
+    metric: str, sample: Sample, measure: Callable[[Pictures, Pictures], Measured], *, fewest: int = 2
+) -> MetricResult:
+    """The cell of a metric that compares two sets, by `measure(generated, reference)` of at least `fewest` pictures.
+
+    Refused, with the reason as a flag, where a side has too few pictures or features that are not finite.
     Flagged where the two sides come as different files, since size and format alone move such a metric.
     """
     generated, reference = sample.generated, sample.reference
     n_reference = len(reference) if reference is not None else 0
-    if reference is None or min(len(generated), n_reference) < 2:
-        refusal = f"{REFUSED}: at least 2 generated and 2 reference pictures are needed"
+    if reference is None or min(len(generated), n_reference) < fewest:
+        refusal = f"{REFUSED}: at least {fewest} generated and {fewest} reference pictures are needed"
         return sample.result(metric, None, n_generated=len(generated), n_reference=n_reference, flags=(refusal,))
     if not (np.isfinite(generated.pooled).all() and np.isfinite(reference.pooled).all()):
         refusal = f"{REFUSED}: some features are not finite"
         return sample.result(metric, None, n_generated=len(generated), n_reference=n_reference, flags=(refusal,))
-    value, interval, flags = measure(generated, reference)
-    flags += sample.reference_flags
+    found = measure(generated, reference)
+    flags = found.flags + sample.reference_flags
     if generated.source != reference.source:
         flags += (f"sources differ: generated {generated.source}, reference {reference.source}",)
     return sample.result(
-        metric, value, n_generated=len(generated), n_reference=n_reference, interval=interval, flags=flags
+        metric,
+        found.value,
+        n_generated=len(generated),
+        n_reference=n_reference,
+        interval=found.interval,
+        flags=flags,
+        per_prompt=found.per_prompt,
     )

@@ -1,0 +1,42 @@
+"""Balls around pictures, as wide as the way to the k-th neighbour: what precision, recall and their kin count in."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sdstudio.metrics.sample import Array
+
+_ROWS = 1024
+
+
+def distances(first: Array, second: Array) -> Array:
+    """Euclidean distances of every pair: (N₁, D), (N₂, D) → (N₁, N₂), in float64."""
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    squares = np.sum(first**2, 1)[:, None] + np.sum(second**2, 1)[None] - 2 * first @ second.T
+    return np.asarray(np.sqrt(np.maximum(squares, 0)))
+
+
+def radii(features: Array, k: int) -> Array:
+    """The distance of each of N > k pictures to its k-th nearest other one: (N, D) → (N,)."""
+
+    def widest(block: Array) -> Array:
+        return np.asarray(np.partition(distances(block, features), k, axis=1)[:, k])
+
+    return in_blocks(features, widest)
+
+
+def balls_hit(centres: Array, radius: Array, points: Array) -> npt.NDArray[np.int64]:
+    """In how many balls each point lies, on the rim included: (N₁, D), (N₁,), (N₂, D) → (N₂,)."""
+    return in_blocks(points, lambda block: np.sum(distances(block, centres) <= radius, axis=1))
+
+
+def nearest(first: Array, second: Array) -> Array:
+    """The distance of each of `first` to the nearest of `second`: (N₁, D), (N₂, D) → (N₁,)."""
+    return in_blocks(first, lambda block: distances(block, second).min(1))
+
+
+def in_blocks(features: Array, work: Callable[[Array], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """`work` over blocks of rows, so that the matrix of all pairs is never in memory."""
+    return np.concatenate([work(features[start : start + _ROWS]) for start in range(0, len(features), _ROWS)])
