@@ -19,6 +19,7 @@ import pytest
 from sdstudio import jobs
 from sdstudio.jobs import kinds
 from sdstudio.jobs.folder import read_state
+from sdstudio.jobs.transitions import STARTS
 from sdstudio.schema import ENDED, Job
 from sdstudio.workspace import Workspace
 
@@ -133,6 +134,27 @@ def lost_none(ws: Workspace, ended: list[Job]) -> None:
     assert {job.id for job in again} == {job.id for job in ended}
     assert {job.state for job in again} == {"succeeded"}
     nothing_left_behind(ws)
+
+
+def kill_supervisor(ws: Workspace, job: Job) -> None:
+    state = read_state(job.folder)
+    assert state.supervisor and state.worker is None
+    process = psutil.Process(state.supervisor.pid)
+    process.kill()
+    psutil.wait_procs([process], timeout=10)
+
+
+def test_a_job_that_nobody_had_taken_up_is_started_again_but_not_for_ever(ws: Workspace) -> None:
+    job = light_jobs.submit(ws, ticks=2)
+    kill_supervisor(ws, job)
+    assert jobs.get_job(ws, job.id).state == "queued"
+    job = jobs.wait(ws, job.id, 60)
+    assert (job.state, light_jobs.starts(job)) == ("succeeded", 1)
+    job = light_jobs.submit(ws, ticks=2)
+    for _ in range(STARTS):
+        jobs.tick(ws)
+        kill_supervisor(ws, job)
+    assert jobs.get_job(ws, job.id).state == "interrupted"
 
 
 @pytest.mark.parametrize("role", ROLES)

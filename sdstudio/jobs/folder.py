@@ -53,7 +53,7 @@ class State:
 
     `device` is where it runs, names joined by commas; `oom_kills` what `failures.oom_kills` counted at its start.
     `attempt` names the start that is in force: the only worker that may do the job is the one started under it, and a
-    cluster knows the worker by it. Empty before a worker is started.
+    cluster knows the worker by it. Empty before a worker is started. `starts` counts those since it was queued.
     """
 
     kind: JobKind
@@ -64,6 +64,7 @@ class State:
     placement: Placement = field(default_factory=Placement)
     device: str = ""
     attempt: str = ""
+    starts: int = 0
     supervisor: Identity | None = None
     worker: Identity | None = None
     oom_kills: int | None = None

@@ -294,7 +294,7 @@ def _start_now(ws: Workspace, folder: Path, secrets: Mapping[str, str]) -> None:
 def _start(folder: Path, state: State, devices: tuple[str, ...], secrets: Mapping[str, str] | None = None) -> None:
     supervisor = _start_supervisor(folder, secrets)
     started = replace(state, state="starting", device=",".join(devices), supervisor=supervisor, oom_kills=oom_kills())
-    write_state(folder, started)
+    write_state(folder, replace(started, starts=state.starts + 1))
 
 
 def _start_supervisor(folder: Path, secrets: Mapping[str, str] | None = None) -> Identity:

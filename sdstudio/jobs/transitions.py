@@ -9,6 +9,9 @@ from sdstudio.jobs.database import transaction
 from sdstudio.jobs.failures import explain_end, kept
 from sdstudio.jobs.folder import State, last_sign, read_state, workspace_of, write_state
 
+STARTS = 3
+"""How often a job is started when whatever killed its processes did so before any of them took it up."""
+
 
 def change_state(folder: Path, **changes: Any) -> State | None:
     """Change the state of a job that has not ended; None, and nothing changed, when it has."""
@@ -32,9 +35,11 @@ def settle(folder: Path, exit_code: int | None = None) -> State:
 
 
 def ending(folder: Path, state: State, exit_code: int | None = None) -> State:
-    """How a job whose worker is gone ended."""
+    """How a job whose worker is gone ended; back in the queue if none had taken it up, but not for ever."""
+    stopped, failed = (folder / STOP_FILE).exists(), exit_code is not None and exit_code > 0
+    if state.worker is None and not (stopped or failed) and state.starts < STARTS:
+        return replace(state, state="queued", device="", attempt="", supervisor=None)
     state = replace(state, exit_code=exit_code, ended=last_sign(folder))
-    if (folder / STOP_FILE).exists():
+    if stopped:
         return replace(state, state="cancelled", message=f"Stopped before it could save. {kept(folder)}")
-    failed = exit_code is not None and exit_code > 0
     return replace(state, state="failed" if failed else "interrupted", error=explain_end(state, folder, exit_code))
