@@ -1,14 +1,15 @@
-"""Bytes -> a stored picture: what is kept, what is written anew, what is refused and why."""
+"""Bytes -> a stored picture: kept, written anew or refused.   pytest tests/test_datasets_intake.py"""
 
 import io
 import random
 import struct
 import zlib
 from hashlib import sha256
+from threading import Thread
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sdstudio.datasets import intake
 from sdstudio.datasets.intake import RefusedPicture, read_picture
@@ -54,19 +55,68 @@ def test_an_upright_rgb_picture_is_stored_as_it_came(kind, extension):
     assert (picture.extension, picture.width, picture.height) == (extension, 40, 20)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_exif_orientation_is_applied(kind):
+def soft_photo(width: int, height: int) -> Image.Image:
+    corners = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(corners).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def turned(picture: Image.Image, kind: str, orientation: int = 6, **settings) -> bytes:
+    """6 says that the camera was turned: show it rotated by 90 degrees clockwise."""
     exif = Image.Exif()
-    exif[intake.EXIF_ORIENTATION] = 6  # the camera was turned: show it rotated by 90 degrees clockwise
-    data = encode(two_halves(size=(400, 200)), kind, exif=exif)
+    exif[intake.EXIF_ORIENTATION] = orientation
+    return encode(picture, kind, exif=exif, **settings)
+
+
+@pytest.mark.parametrize(("kind", "extension"), [("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "png")])
+def test_exif_orientation_is_applied(kind, extension):
+    data = turned(two_halves(size=(400, 200)), kind)
     picture = read_picture(data)
-    assert (picture.width, picture.height, picture.extension, picture.turned) == (200, 400, "png", True)
+    assert (picture.width, picture.height, picture.extension, picture.turned) == (200, 400, extension, True)
     assert picture.id == sha256(picture.data).hexdigest() != picture.origin == sha256(data).hexdigest()
     upright = stored(data)
     assert upright.getexif().get(intake.EXIF_ORIENTATION) is None
     assert np.allclose(upright.getpixel((100, 50)), RED, atol=12)
     assert np.allclose(upright.getpixel((100, 350)), BLUE, atol=12)
     assert Image.open(io.BytesIO(picture.thumb)).size == (128, 256)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_every_orientation_is_what_pillow_makes_of_it(kind, orientation):
+    data = turned(soft_photo(64, 32), kind, orientation, quality=90)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    difference = np.abs(np.asarray(stored(data), dtype=int) - np.asarray(expected))
+    assert difference.mean() < 2 if kind == "JPEG" else not difference.any()
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+def test_a_turned_jpeg_keeps_its_quality_and_its_size(subsampling, orientation):
+    photo = soft_photo(640, 480)
+    profile = b"\1" * 200
+    data = turned(photo, "JPEG", orientation, quality=88, subsampling=subsampling, icc_profile=profile)
+    decoded = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))), dtype=float)
+    upright = stored(data)
+    error = np.mean((np.asarray(upright) - decoded) ** 2)
+    assert 10 * np.log10(255**2 / error) > 45
+    assert len(read_picture(data).data) < 1.3 * len(data)
+    assert upright.info["icc_profile"] == profile
+
+
+def test_exif_that_cannot_be_read_does_not_cost_the_picture():
+    data = encode(two_halves(), "JPEG", exif=b"Exif\0\0" + b"MM junk that is no TIFF" * 3)
+    assert read_picture(data).data == data
+
+
+def test_a_large_jpeg_looks_the_same_small_and_is_read_to_its_end():
+    photo = soft_photo(1600, 1200)
+    data = encode(photo, "JPEG", quality=90)
+    picture, plain = read_picture(data), read_picture(encode(photo))
+    assert (picture.data, picture.width, picture.height) == (data, 1600, 1200)
+    difference = np.frombuffer(picture.fingerprint, np.uint8).astype(int) - np.frombuffer(plain.fingerprint, np.uint8)
+    assert np.abs(difference).max() <= 4
+    with pytest.raises(RefusedPicture, match="cut short"):
+        read_picture(data[:-5000])
 
 
 def sixteen_bit() -> Image.Image:
@@ -167,6 +217,39 @@ def test_refused_with_one_sentence(data, reason):
         read_picture(data)
     assert str(caught.value).endswith(".")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "most"),
+    [
+        (encode(two_halves()), 800),
+        (encode(two_halves("RGBA")), 1600),
+        (encode(two_halves(), "JPEG"), 800),
+        (encode(two_halves(), "JPEG", progressive=True), 1600),
+        (turned(two_halves(), "JPEG"), 1600),
+        (turned(two_halves(), "JPEG", progressive=True), 2400),
+        (encode(two_halves(), "WEBP"), 3200),
+    ],
+)
+def test_the_most_pixels_depend_on_the_copies_that_reading_takes(data, most, monkeypatch):
+    monkeypatch.setattr(intake, "MAX_PIXELS", most)
+    read_picture(data)
+    monkeypatch.setattr(intake, "MAX_PIXELS", most - 1)
+    with pytest.raises(RefusedPicture, match="million pixels"):
+        read_picture(data)
+
+
+def test_who_finds_no_room_waits():
+    room = intake._Room(10)
+    order = []
+    with room.taken(7):
+        second = Thread(target=lambda: [room.taken(4).__enter__(), order.append("second")])
+        second.start()
+        with room.taken(3):
+            second.join(0.05)
+            order.append("first")
+    second.join(5)
+    assert order == ["first", "second"]
 
 
 def test_too_many_bytes_are_refused_before_they_are_decoded(monkeypatch):

@@ -1,26 +1,31 @@
 """Bytes from anywhere -> a checked, upright RGB picture, or one sentence that says why not."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from threading import Condition
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
+from sdstudio.datasets.rewriting import TURNS, JpegTables, png, upright
 from sdstudio.datasets.similar import fingerprint
 from sdstudio.schema import UserError
 
 MAX_PIXELS = 2**26
-MAX_BYTES = 200_000_000
+MAX_BYTES = 100_000_000
 THUMB_SIDE = 256
 THUMB_BYTES = 32_768
 EXIF_ORIENTATION = 0x0112
+_FINGERPRINT_SIDE = 64
 _EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "MPO": "jpg", "WEBP": "webp"}
+_JPEG = ("JPEG", "MPO")  # an MPO is a camera's JPEG with a preview behind the picture
 
 NOT_A_PICTURE = "It is not a PNG, JPEG or WebP picture; save it as one of these and add it again."
 DAMAGED = "It is damaged or cut short; make a new copy of it and add it again."
 TOO_MANY_BYTES = f"It is larger than {MAX_BYTES // 1_000_000} MB; save a smaller copy and add that."
-TOO_MANY_PIXELS = f"It has more than {MAX_PIXELS // 1_000_000} million pixels; save a smaller copy and add that."
 
 
 class RefusedPicture(UserError):
@@ -47,73 +52,133 @@ class Picture:
     turned: bool
 
 
-def read_picture(data: bytes) -> Picture:
+class _Room:
+    """Memory for pixels, shared by all threads of the process: who finds too little free waits."""
+
+    def __init__(self, pixels: int) -> None:
+        self._free = pixels
+        self._changed = Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= pixels)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+_room = _Room(MAX_PIXELS)
+
+
+def read_picture(data: bytes, origin: str = "") -> Picture:
     """Check `data` fully and make it fit for storing; a RefusedPicture with the reason when it is refused.
 
-    Bytes that already are an upright RGB picture are stored as they are. Anything else (turned by EXIF, CMYK, grey,
-    16 bits, a palette, transparency) is written anew as PNG, without loss; transparent parts become white.
+    Bytes that already are an upright RGB picture are stored as they are. A JPEG that EXIF turns is written anew with
+    its own quantisation (see `rewriting`); anything else (CMYK, grey, 16 bits, a palette, transparency, a turned PNG
+    or WebP) as PNG, without loss; transparent parts become white. `origin` is the sha256 of `data`, if it is known.
     """
     if len(data) > MAX_BYTES:
         raise RefusedPicture(TOO_MANY_BYTES)
     if not (data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or (data[:4], data[8:12]) == (b"RIFF", b"WEBP")):
         raise RefusedPicture(NOT_A_PICTURE)
-    origin = sha256(data).hexdigest()
     try:
-        return _read(data, origin)
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as opened:
+            return _read(opened, data, origin or sha256(data).hexdigest())
     except RefusedPicture:
         raise
     except Image.DecompressionBombError as error:
-        raise RefusedPicture(TOO_MANY_PIXELS) from error
+        raise _too_many_pixels(1) from error
     except Exception as error:  # a decoder may raise anything on hostile bytes
         raise RefusedPicture(DAMAGED) from error
 
 
-def _read(data: bytes, origin: str) -> Picture:
-    with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as opened:
-        if opened.width * opened.height > MAX_PIXELS:
-            raise RefusedPicture(TOO_MANY_PIXELS)
-        kind = opened.format or ""
-        frames = getattr(opened, "n_frames", 1)
-        if frames > 1 and kind != "MPO":  # an MPO is a camera's JPEG with a preview behind the picture
-            raise RefusedPicture(f"It is an animation of {frames} frames; save the frame that you want and add that.")
+def _read(opened: Image.Image, data: bytes, origin: str) -> Picture:
+    kind, size, pixels = opened.format or "", opened.size, opened.width * opened.height
+    if pixels > MAX_PIXELS:
+        raise _too_many_pixels(1)
+    frames = getattr(opened, "n_frames", 1)
+    if frames > 1 and kind != "MPO":
+        raise RefusedPicture(f"It is an animation of {frames} frames; save the frame that you want and add that.")
+    orientation = _orientation(opened) if kind != "PNG" or "exif" in opened.info else 1
+    needed = pixels * _copies(opened, orientation)
+    if needed > MAX_PIXELS:
+        raise _too_many_pixels(_copies(opened, orientation))
+    with _room.taken(needed):
+        if kind in _JPEG and _as_it_is(opened, orientation):
+            opened.draft(None, _drafted(size, len(data)))
         opened.load()
-        turned = opened.getexif().get(EXIF_ORIENTATION, 1) in range(2, 9)
-        as_it_is = opened.mode == "RGB" and not turned and not opened.has_transparency_data
-        picture: Image.Image = opened if as_it_is else _to_rgb(ImageOps.exif_transpose(opened))
-        stored = data if as_it_is else _png(picture)
-        small = _small(picture)
+        orientation = _orientation(opened)  # what a PNG says of it may come behind its pixels
+        if not _as_it_is(opened, orientation):
+            return _rewritten(opened, origin, orientation)
+        small = _small(opened, _thumb_size(size))
         return Picture(
-            id=origin if as_it_is else sha256(stored).hexdigest(),
+            id=origin,
             origin=origin,
-            data=stored,
-            extension=_EXTENSIONS[kind] if as_it_is else "png",
-            width=picture.width,
-            height=picture.height,
-            thumb=b"" if is_own_thumb(picture.size, len(stored)) else _jpeg(small),
+            data=data,
+            extension=_EXTENSIONS[kind],
+            width=size[0],
+            height=size[1],
+            thumb=b"" if is_own_thumb(size, len(data)) else _jpeg(small),
             fingerprint=fingerprint(small),
-            turned=turned,
+            turned=False,
         )
 
 
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    """8-bit RGB, transparency over white; keeps an ICC profile only while it still describes the channels."""
-    profile = picture.info.get("icc_profile") if picture.mode in ("RGB", "RGBA", "P") else None
-    if picture.mode.startswith("I"):
-        picture = Image.fromarray((np.asarray(picture).astype(np.uint32) // 257).astype(np.uint8))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        canvas = Image.new("RGB", picture.size, "white")
-        canvas.paste(picture, mask=picture.getchannel("A"))
-        picture = canvas
-    picture = picture.convert("RGB")
-    picture.info = {"icc_profile": profile} if profile else {}
-    return picture
+def _rewritten(opened: Image.Image, origin: str, orientation: int) -> Picture:
+    turned = orientation in TURNS
+    tables = None
+    if isinstance(opened, JpegImageFile) and opened.mode == "RGB":
+        tables = JpegTables(opened, orientation)
+    picture = upright(opened, orientation)
+    stored = tables.write(picture) if tables else png(picture)
+    small = _small(picture, _thumb_size(picture.size))
+    return Picture(
+        id=sha256(stored).hexdigest(),
+        origin=origin,
+        data=stored,
+        extension="jpg" if tables else "png",
+        width=picture.width,
+        height=picture.height,
+        thumb=b"" if is_own_thumb(picture.size, len(stored)) else _jpeg(small),
+        fingerprint=fingerprint(small),
+        turned=turned,
+    )
 
 
-def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
+def _as_it_is(opened: Image.Image, orientation: int) -> bool:
+    return opened.mode == "RGB" and orientation not in TURNS and not opened.has_transparency_data
+
+
+def _orientation(opened: Image.Image) -> int:
+    """What EXIF says; 1 (upright) where it cannot be read: the picture may be sound all the same."""
+    try:
+        return int(opened.getexif().get(EXIF_ORIENTATION, 1))
+    except Exception:
+        return 1
+
+
+def _copies(opened: Image.Image, orientation: int) -> int:
+    """How many times a picture's pixels, at 4 bytes each, lie in memory while it is read.
+
+    libwebp holds two canvases beside what it hands out; libjpeg all coefficients of a progressive file, and of any
+    other JPEG that is stored as it is next to nothing, as it is decoded at the size of its thumb.
+    """
+    rewritten = not _as_it_is(opened, orientation)
+    if opened.format == "WEBP":
+        return 4
+    if opened.format == "PNG":
+        return 1 + rewritten
+    return 2 + rewritten if "progressive" in opened.info else 2 * rewritten
+
+
+def _too_many_pixels(copies: int) -> RefusedPicture:
+    limit = f"{MAX_PIXELS // copies // 1_000_000} million pixels"
+    return RefusedPicture(f"It has more than {limit}, the most for one of its kind; save a smaller copy and add that.")
 
 
 def is_own_thumb(size: tuple[int, int], bytes: int) -> bool:
@@ -123,15 +188,24 @@ def is_own_thumb(size: tuple[int, int], bytes: int) -> bool:
 
 def make_thumb(picture: Image.Image) -> bytes:
     """JPEG bytes of `picture`, at most 256 pixels a side, never enlarged (a WebP takes six times as long to write)."""
-    return _jpeg(_small(picture))
+    return _jpeg(_small(picture, _thumb_size(picture.size)))
 
 
-def _small(picture: Image.Image) -> Image.Image:
-    scale = THUMB_SIDE / max(picture.size)
-    if scale >= 1:
+def _thumb_size(size: tuple[int, int]) -> tuple[int, int]:
+    scale = min(1.0, THUMB_SIDE / max(size))
+    width, height = (max(1, round(side * scale)) for side in size)
+    return width, height
+
+
+def _drafted(size: tuple[int, int], bytes: int) -> tuple[int, int]:
+    """The least size at which a JPEG has to be decoded for what is made of it here: its thumb, or its fingerprint."""
+    return (_FINGERPRINT_SIDE, _FINGERPRINT_SIDE) if is_own_thumb(size, bytes) else _thumb_size(size)
+
+
+def _small(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    if picture.width <= size[0] and picture.height <= size[1]:
         return picture
-    width, height = (max(1, round(side * scale)) for side in picture.size)
-    return picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=1.0)
+    return picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=1.0)
 
 
 def _jpeg(picture: Image.Image) -> bytes:
