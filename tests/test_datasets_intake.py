@@ -83,7 +83,7 @@ def test_exif_orientation_is_applied(kind, extension):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_every_orientation_is_what_pillow_makes_of_it(kind, orientation):
-    data = turned(soft_photo(64, 32), kind, orientation, quality=90)
+    data = turned(soft_photo(320, 160), kind, orientation, quality=90)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     difference = np.abs(np.asarray(stored(data), dtype=int) - np.asarray(expected))
     assert difference.mean() < 2 if kind == "JPEG" else not difference.any()
