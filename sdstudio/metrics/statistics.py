@@ -66,3 +66,30 @@ def compare(model: Mapping[str, float], base: Mapping[str, float]) -> Comparison
         interval=t_interval(differences),
         ratio=model_mean / base_mean if base_mean > 0 else None,
     )
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """p-values adjusted for their number, so that all may be read at one level (Holm 1979)."""
+    adjusted: dict[str, float] = {}
+    floor = 0.0
+    for rank, (name, value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        floor = max(floor, min((len(p_values) - rank) * value, 1.0))
+        adjusted[name] = floor
+    return {name: adjusted[name] for name in p_values}
+
+
+def sign_flip_test(differences: Sequence[float], rounds: int = 9999, seed: int = 0) -> float | None:
+    """Two-sided p-value of paired differences around zero, by flipping their signs; None for fewer than two.
+
+    Exact over all 2ⁿ flips up to 13 differences, else over `rounds` random ones plus the observed (Phipson and Smyth
+    2010, so that it is never zero).
+    """
+    values = np.asarray(differences, np.float64)
+    if len(values) < 2:
+        return None
+    observed = abs(values.sum()) - 1e-12 * np.abs(values).sum()
+    if len(values) <= 13:
+        signs = 1 - 2 * ((np.arange(2 ** len(values))[:, None] >> np.arange(len(values))) & 1)
+        return float(np.mean(np.abs(signs @ values) >= observed))
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(rounds, len(values)))
+    return float((np.sum(np.abs(signs @ values) >= observed) + 1) / (rounds + 1))
