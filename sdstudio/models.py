@@ -207,14 +207,22 @@ def _checkpoint_folders(run_folder: Path) -> list[Path]:
 
 def damage(checkpoint: Path) -> str:
     """What is wrong with the checkpoint's files, in words; empty when each matches the manifest's sha256."""
+    fault = damaged_files(checkpoint)
+    if fault or CHECKPOINT_FILE in read_json(checkpoint / MANIFEST_FILE)["files"]:
+        return fault
+    return f"the manifest does not list {CHECKPOINT_FILE}"
+
+
+def damaged_files(folder: Path) -> str:
+    """What is wrong with the files that the folder's manifest lists, in words; empty when nothing is."""
     try:
-        manifest = json.loads((checkpoint / MANIFEST_FILE).read_text(encoding="utf-8"))["files"]
+        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))["files"]
         for name, digest in manifest.items():
-            if sha256_file(checkpoint / name) != digest:
+            if sha256_file(folder / name) != digest:
                 return f"{name} differs from the manifest"
     except (OSError, ValueError, KeyError, AttributeError) as error:
         return f"{type(error).__name__}: {error}"
-    return "" if CHECKPOINT_FILE in manifest else f"the manifest does not list {CHECKPOINT_FILE}"
+    return ""
 
 
 def checkpoint_hash(checkpoint: Path) -> str:

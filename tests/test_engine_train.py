@@ -14,6 +14,7 @@ from tiny_models import KINDS, SIDE, build, context, make_dataset, metrics, writ
 from sdstudio.datasets import open_dataset
 from sdstudio.engine import loss as losses
 from sdstudio.engine import run as running
+from sdstudio.engine.checkpoints import TrainingState, resumable
 from sdstudio.engine.generate import draw, read_images
 from sdstudio.engine.run import Run
 from sdstudio.engine.setup import set_up
@@ -49,7 +50,7 @@ def config(base: Path, method: str = "lora", loop: LoopConfig = LOOP, **options:
 
 
 def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
-    return load_file(checkpoint / "training_state.safetensors")
+    return load_file(checkpoint / "state/training_state.safetensors")
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -164,8 +165,8 @@ def test_a_damaged_checkpoint_is_passed_over(tiny: Path, ws: Workspace) -> None:
     for number, harm in enumerate((truncate, flip_a_bit, remove)):
         ctx = context(ws, "runs", f"run-{number}")
         shutil.copytree(whole.folder, ctx.folder, dirs_exist_ok=True)
-        harm(ctx.folder / "checkpoints/step-000006/training_state.safetensors")
-        assert latest_checkpoint(ctx.folder).name == "step-000003"
+        harm(ctx.folder / "checkpoints/step-000006/state/training_state.safetensors")
+        assert resumable(ctx.folder).name == "step-000003"
         run_train(config(tiny / "sd1"), ctx)
         assert metrics(ctx) == metrics(whole)
         assert same(weights(latest_checkpoint(ctx.folder)), weights(latest_checkpoint(whole.folder)))
@@ -224,14 +225,14 @@ def test_the_snapshot_is_the_one_that_the_run_began_with(tiny: Path, ws: Workspa
 
 def test_a_full_disk_leaves_the_earlier_checkpoint(tiny: Path, ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     ctx = context(ws, "runs", "run")
-    save_state = running.save_state
+    save = TrainingState.save
 
-    def full(folder: Path, *rest: object) -> None:
-        save_state(folder, *rest)
-        if "000006" in folder.name:
+    def full(state: TrainingState, folder: Path) -> None:
+        save(state, folder)
+        if "000006" in folder.parent.name:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(running, "save_state", full)
+    monkeypatch.setattr(TrainingState, "save", full)
     with pytest.raises(UserError, match=r"step 6 cannot be written.*No space left"):
         run_train(config(tiny / "sd1"), ctx)
     assert [path.name for path in (ctx.folder / "checkpoints").iterdir()] == ["step-000003"]
@@ -280,7 +281,7 @@ def test_the_engines_loss_is_the_plain_one(tiny: Path, ws: Workspace) -> None:
 def test_every_picture_comes_once_a_pass_and_dropout_gives_the_empty_prompt(tiny: Path, ws: Workspace) -> None:
     loop = replace(LOOP, batch_size=5, caption_dropout=1.0)
     run = set_up(config(tiny / "sd1", loop=loop), context(ws, "runs", "run"))
-    orders = [run.data._take("own", number) for number in range(4)]
+    orders = [[showing.example for showing in run.data._own.batch(number)] for number in range(4)]
     assert all(sorted(order) == [0, 1, 2, 3, 4] for order in orders) and len({tuple(order) for order in orders}) > 1
     empty = run.model.family.encode_prompts(run.model.pipeline, [""])["encoder_hidden_states"]
     hidden = run.data.batch(0, torch.device("cpu")).text["encoder_hidden_states"]
@@ -333,7 +334,7 @@ def test_captions_that_are_missing_are_said(tiny: Path, ws: Workspace, capsys: p
     set_up(replace(config(tiny / "sd1"), dataset="some"), context(ws, "runs", "some"))
     said = capsys.readouterr().out
     assert (
-        "1 of 3 pictures have no caption" in said
+        "1 of 3 pictures of 'some' have no caption" in said
         and "Longer than 24 tokens, and not learned beyond: 1 captions" in said
     )
     make_dataset(ws, "mixed", ["asim. one", "a two", "asim. three"])

@@ -24,6 +24,7 @@ from sdstudio.workspace import Workspace
 
 SIDE = 16
 KINDS = ("sd1", "sd2", "sdxl")
+CLOCK = ("time", "images_per_second", "memory_bytes")
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789,."
 
 
@@ -242,4 +243,4 @@ def context(ws: Workspace, parent: str, name: str) -> JobContext:
 def metrics(ctx: JobContext) -> list[dict[str, float]]:
     """The lines of metrics.jsonl without what depends on the clock."""
     lines = [json.loads(line) for line in (ctx.folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in ("time", "images_per_second")} for line in lines]
+    return [{key: value for key, value in line.items() if key not in CLOCK} for line in lines]

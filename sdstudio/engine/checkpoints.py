@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,27 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sdstudio.models import CHECKPOINT_FILE, MANIFEST_FILE, sha256_file
+from sdstudio.engine.average import Average
+from sdstudio.models import CHECKPOINT_FILE, MANIFEST_FILE, damage, damaged_files, sha256_file
 from sdstudio.schema import Checkpoint, UserError, to_json
 from sdstudio.workspace import sync_folder, write_json
 
+STATE_FOLDER = "state"
 STATE_FILE = "training_state.safetensors"
+WITH_STATE = 2
+"""How many checkpoints of a run keep what is needed to go on from them: the newest, and one if that is damaged."""
 
 
-def write_checkpoint(run_folder: Path, checkpoint: Checkpoint, save: Callable[[Path], None]) -> Path:
+def write_checkpoint(
+    run_folder: Path,
+    checkpoint: Checkpoint,
+    save: Callable[[Path], None],
+    save_state: Callable[[Path], None] | None = None,
+) -> Path:
     """Write `checkpoints/step-NNNNNN`: what `save(folder)` puts there, checkpoint.json and the manifest.
 
+    `save_state(folder)` writes what only a resumed run needs into the folder `state` inside, which has a manifest of
+    its own: it may be taken away later, and the checkpoint stays whole.
     Temporary folder, fsync of every file, rename: a kill at any moment leaves the whole checkpoint or none.
     Raises UserError when the disk does not take it; earlier checkpoints stay.
     """
@@ -32,11 +44,9 @@ def write_checkpoint(run_folder: Path, checkpoint: Checkpoint, save: Callable[[P
         temporary.mkdir(parents=True)
         save(temporary)
         write_json(temporary / CHECKPOINT_FILE, to_json(checkpoint))
-        files = sorted(path for path in temporary.iterdir() if path.is_file())
-        for path in files:
-            path.chmod(0o644)
-            _sync(path)
-        write_json(temporary / MANIFEST_FILE, {"files": {path.name: sha256_file(path) for path in files}})
+        _seal(temporary)
+        if save_state:
+            save_state(temporary / STATE_FOLDER)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
         sync_folder(folder.parent)
@@ -52,56 +62,127 @@ def write_checkpoint(run_folder: Path, checkpoint: Checkpoint, save: Callable[[P
     return folder
 
 
+def _seal(folder: Path) -> None:
+    """Make the folder's files durable and write the manifest of their sha256."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    for path in files:
+        path.chmod(0o644)
+        _sync(path)
+    write_json(folder / MANIFEST_FILE, {"files": {path.name: sha256_file(path) for path in files}})
+
+
 def _sync(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
-def save_state(
-    folder: Path,
-    parameters: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    scheduler: Any,
-    scaler: torch.amp.GradScaler | None,
-) -> None:
-    """Write what a later process needs beside the method's own files to go on to the bit.
+@dataclass(frozen=True)
+class TrainingState:
+    """What a later process needs beside a method's own files to go on to the bit.
 
-    Trained parameters at full precision, the optimizer's moments, and the small numbers of learning-rate scheduler and
-    loss scaler. Random numbers and the position in the data follow from (seed, step) and need no state.
+    Trained parameters at full precision, their moving average, the optimizer's moments, and the small numbers of
+    optimizer, learning-rate scheduler and loss scaler. Random numbers and the position in the data follow from
+    (seed, step) and need no state.
     """
-    state = optimizer.state_dict()
-    tensors = {f"parameter.{name}": value.detach().cpu().contiguous() for name, value in parameters.items()}
-    for index, moments in state["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value.detach().cpu().contiguous() for name, value in moments.items()}
-    numbers = {
-        "rates": [group["lr"] for group in state["param_groups"]],
-        "scheduler": scheduler.state_dict(),
-        "scaler": scaler.state_dict() if scaler else {},
-    }
-    save_file(tensors, folder / STATE_FILE, metadata={"numbers": json.dumps(numbers)})
+
+    parameters: dict[str, Tensor]
+    average: Average
+    optimizer: torch.optim.Optimizer
+    scheduler: Any
+    scaler: torch.amp.GradScaler | None
+
+    def save(self, folder: Path) -> None:
+        """Write the state into `folder`, with its manifest."""
+        folder.mkdir()
+        state = self.optimizer.state_dict()
+        tensors = {f"parameter.{name}": value for name, value in self.parameters.items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.values.items()}
+        moments: dict[str, dict[str, Any]] = {}
+        for index, values in state["state"].items():
+            for name, value in values.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer.{index}.{name}"] = value
+                else:
+                    moments.setdefault(str(index), {})[name] = value
+        numbers = {
+            "groups": [
+                {key: _number(value) for key, value in group.items() if key != "params"}
+                for group in state["param_groups"]
+            ],
+            "moments": moments,
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict() if self.scaler else {},
+        }
+        plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        save_file(plain, folder / STATE_FILE, metadata={"numbers": json.dumps(numbers)})
+        _seal(folder)
+
+    def load(self, folder: Path) -> None:
+        """Put everything that `save` wrote back in place."""
+        with safe_open(folder / STATE_FILE, framework="pt") as file:
+            numbers = json.loads(file.metadata()["numbers"])
+            for name, value in self.parameters.items():
+                value.data.copy_(file.get_tensor(f"parameter.{name}"))
+            for name, value in self.average.values.items():
+                value.copy_(file.get_tensor(f"average.{name}"))
+            state = self.optimizer.state_dict()
+            state["state"] = {int(index): dict(values) for index, values in numbers["moments"].items()}
+            for key in file.keys():  # noqa: SIM118
+                if key.startswith("optimizer."):
+                    _, index, name = key.split(".")
+                    state["state"].setdefault(int(index), {})[name] = file.get_tensor(key)
+        for group, saved in zip(state["param_groups"], numbers["groups"], strict=True):
+            group |= {key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()}
+        self.optimizer.load_state_dict(state)
+        self.scheduler.load_state_dict(numbers["scheduler"])
+        if self.scaler and numbers["scaler"]:
+            self.scaler.load_state_dict(numbers["scaler"])
 
 
-def load_state(
-    folder: Path,
-    parameters: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    scheduler: Any,
-    scaler: torch.amp.GradScaler | None,
-) -> None:
-    """Put everything that `save_state` wrote back in place."""
-    with safe_open(folder / STATE_FILE, framework="pt") as file:
-        numbers = json.loads(file.metadata()["numbers"])
-        for name, value in parameters.items():
-            value.data.copy_(file.get_tensor(f"parameter.{name}"))
-        state = optimizer.state_dict()
-        state["state"] = {}
-        for key in file.keys():  # noqa: SIM118
-            if key.startswith("optimizer."):
-                _, index, name = key.split(".")
-                state["state"].setdefault(int(index), {})[name] = file.get_tensor(key)
-    for group, rate in zip(state["param_groups"], numbers["rates"], strict=True):
-        group["lr"] = rate
-    optimizer.load_state_dict(state)
-    scheduler.load_state_dict(numbers["scheduler"])
-    if scaler and numbers["scaler"]:
-        scaler.load_state_dict(numbers["scaler"])
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, Tensor) else value
+
+
+def resumable(run_folder: Path) -> Path | None:
+    """The newest checkpoint that is whole and whose training state is; None when there is none."""
+    folders = sorted((run_folder / "checkpoints").glob("step-*"), reverse=True)
+    return next((one for one in folders if not damage(one) and not state_damage(one)), None)
+
+
+def steps_kept(run_folder: Path) -> list[int]:
+    """The steps of the run's checkpoints, the newest last, whether they are whole or not."""
+    return sorted(_step(folder) for folder in (run_folder / "checkpoints").glob("step-*"))
+
+
+def state_damage(checkpoint: Path) -> str:
+    """What is wrong with the checkpoint's training state; empty when it is whole."""
+    return damaged_files(checkpoint / STATE_FOLDER)
+
+
+def tidy(run_folder: Path, keep: Callable[[int], bool]) -> list[int]:
+    """Remove the checkpoints whose step `keep` does not want, and the training state of all but the newest two.
+
+    Nothing is removed unless the newest checkpoint is whole. Returns the steps removed.
+    """
+    folders = sorted((run_folder / "checkpoints").glob("step-*"))
+    if not folders or damage(folders[-1]) or state_damage(folders[-1]):
+        return []
+    removed = [folder for folder in folders[:-1] if not keep(_step(folder))]
+    for folder in removed:
+        _remove(folder)
+    for folder in [one for one in folders if one not in removed][:-WITH_STATE]:
+        if (folder / STATE_FOLDER).exists():
+            _remove(folder / STATE_FOLDER)
+    return [_step(folder) for folder in removed]
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
+
+
+def _remove(folder: Path) -> None:
+    """Out of sight first: a kill in between leaves no half checkpoint."""
+    hidden = folder.with_name(f".{folder.name}.removed")
+    shutil.rmtree(hidden, ignore_errors=True)
+    folder.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)

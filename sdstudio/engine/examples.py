@@ -1,36 +1,85 @@
-"""What a run learns from: the frozen snapshot and its captioned pictures."""
+"""What a run learns from: frozen snapshots and the captioned pictures in them."""
 
-from sdstudio.datasets import open_dataset
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sdstudio.datasets import fit, open_dataset
+from sdstudio.engine.captions import as_learned
+from sdstudio.engine.data import Material
+from sdstudio.engine.latents import look_at
 from sdstudio.jobs.context import JobContext
 from sdstudio.methods.parts import Example
-from sdstudio.schema import Snapshot, TrainConfig, UserError, from_json, to_json
+from sdstudio.schema import ExtraDataset, LoopConfig, Snapshot, TrainConfig, UserError, from_json, to_json
 from sdstudio.workspace import read_json, write_json
 
 SNAPSHOT_FILE = "snapshot.json"
 
 
-def frozen_snapshot(config: TrainConfig, ctx: JobContext) -> Snapshot:
-    """The snapshot that the run began with, kept in its folder; at the first start the named one or one taken now."""
-    kept = ctx.folder / SNAPSHOT_FILE
-    if kept.is_file():
-        return from_json(Snapshot, read_json(kept))
+@dataclass(frozen=True)
+class Gathered:
+    """Pictures to learn and pictures not to forget, with the fit and the repeats of each file."""
+
+    snapshot: Snapshot
+    captioned: list[Example] = field(default_factory=list)
+    regularisation: list[Example] = field(default_factory=list)
+    fits: dict[Path, str] = field(default_factory=dict)
+    repeats: dict[Path, int] = field(default_factory=dict)
+
+    def learned(self, trigger: str, loop: LoopConfig) -> list[Example]:
+        """The pictures to learn, each with its caption by `loop.caption_mode`."""
+        return [replace(one, caption=as_learned(one.caption, trigger, loop)) for one in self.captioned]
+
+    def material(self, examples: list[Example]) -> Material:
+        """`examples` (what a method made of the captioned ones) and the regularisation pictures, looked at."""
+        every = [*examples, *self.regularisation]
+        pictures = [look_at(one.path, self.fits.get(one.path, fit.CENTRE)) for one in every]
+        return Material(every, pictures, [self.repeats.get(one.path, 1) for one in every])
+
+
+def gather(config: TrainConfig, ctx: JobContext) -> Gathered:
+    """The pictures of all the config's datasets, as they were when the run began; says how many are left out.
+
+    Raises UserError when a dataset is missing or empty, or holds no caption where captions are needed.
+    """
     if not config.dataset:
         raise UserError("No dataset is named: choose the one to learn from.")
-    store = open_dataset(ctx.workspace, config.dataset)
-    snapshot = store.load_snapshot(config.snapshot) if config.snapshot else store.snapshot()
+    main = ExtraDataset(dataset=config.dataset, repeats=config.repeats)
+    snapshots = [_frozen(ctx, main, SNAPSHOT_FILE, config.snapshot)]
+    snapshots += [_frozen(ctx, one, f"snapshot-{one.dataset}.json") for one in config.mix]
+    gathered = Gathered(snapshots[0])
+    for source, snapshot in zip([main, *config.mix], snapshots, strict=True):
+        _add(gathered, source, snapshot, config.loop, ctx)
+    return gathered
+
+
+def _frozen(ctx: JobContext, source: ExtraDataset, file: str, wanted: str = "") -> Snapshot:
+    """The snapshot kept in the run's folder; at the first start the `wanted` one, or one taken now."""
+    kept = ctx.folder / file
+    if kept.is_file():
+        return from_json(Snapshot, read_json(kept))
+    store = open_dataset(ctx.workspace, source.dataset)
+    snapshot = store.load_snapshot(wanted) if wanted else store.snapshot()
     write_json(kept, to_json(snapshot))
     return snapshot
 
 
-def captioned_examples(config: TrainConfig, ctx: JobContext, snapshot: Snapshot) -> list[Example]:
-    """The snapshot's captioned pictures; says how many are left out. Raises UserError when there is none."""
+def _add(gathered: Gathered, source: ExtraDataset, snapshot: Snapshot, loop: LoopConfig, ctx: JobContext) -> None:
     store = open_dataset(ctx.workspace, snapshot.dataset)
     if not snapshot.images:
         raise UserError(f"The dataset {snapshot.dataset!r} is empty: import pictures first.")
-    captioned = [image for image in snapshot.images if image.caption.strip()]
-    if not captioned:
+    written = loop.caption_mode == "as written" and not source.regularisation
+    images = [image for image in snapshot.images if image.caption.strip() or not written]
+    if not images:
         raise UserError(f"No picture of {snapshot.dataset!r} has a caption: write or draft captions first (Annotate).")
-    left_out = len(snapshot.images) - len(captioned)
+    left_out = len(snapshot.images) - len(images)
     if left_out:
-        ctx.log(f"{left_out} of {len(snapshot.images)} pictures have no caption and are left out.")
-    return [Example(path=store.image_path(image.id), caption=image.caption) for image in captioned]
+        ctx.log(
+            f"{left_out} of {len(snapshot.images)} pictures of {snapshot.dataset!r} have no caption and are left out."
+        )
+    choice = snapshot.fit if loop.fit == "dataset" else loop.fit
+    fit.check(choice)
+    place = gathered.regularisation if source.regularisation else gathered.captioned
+    for image in images:
+        path = store.image_path(image.id)
+        place.append(Example(path=path, caption=image.caption, weight=source.weight, prior=source.regularisation))
+        gathered.fits[path], gathered.repeats[path] = choice, source.repeats

@@ -4,6 +4,7 @@ Notation: x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε,  SNR(t) = ᾱ_t / (1 − ᾱ
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import DDPMScheduler, DiffusionPipeline
@@ -61,9 +62,9 @@ def min_snr_weights(prediction_type: str, ratio: Tensor, gamma: float) -> Tensor
     return clipped / ratio if prediction_type == "epsilon" else clipped / (ratio + 1)
 
 
-def squared_error(prediction: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean squared error of each picture: (B, C, H, W), (B, C, H, W), (B,) -> (B,)."""
-    return weights * (prediction.float() - wanted.float()).square().mean(dim=(1, 2, 3))
+def squared_error(prediction: Tensor, wanted: Tensor) -> Tensor:
+    """Mean squared error of each picture: two (B, C, H, W) -> (B,)."""
+    return (prediction.float() - wanted.float()).square().mean(dim=(1, 2, 3))
 
 
 def with_prior(losses: Tensor, weights: Tensor, prior: Tensor) -> Tensor:
@@ -77,16 +78,38 @@ def with_prior(losses: Tensor, weights: Tensor, prior: Tensor) -> Tensor:
     return own + weighted[prior].mean() if prior.any() else own
 
 
+def errors(
+    unet: torch.nn.Module,
+    inputs: dict[str, Any],
+    latents: Tensor,
+    noise: Tensor,
+    timesteps: Tensor,
+    schedule: NoiseSchedule,
+) -> Tensor:
+    """The U-Net's mean squared error on each picture at its timestep, (B,); `inputs` are what a family makes of text.
+
+    Latents and noise are (B, C, H, W), timesteps (B,).
+    """
+    alphas = schedule.alphas_cumprod
+    prediction = unet(add_noise(latents, noise, alphas, timesteps), timesteps, **inputs).sample
+    wanted = target(schedule.prediction_type, latents, noise, alphas, timesteps)
+    return squared_error(prediction, wanted)
+
+
 def denoising_loss(
     unet: torch.nn.Module, family: Family, batch: Batch, schedule: NoiseSchedule, loop: LoopConfig
 ) -> Tensor:
-    """The engine's loss of one batch, a scalar: min-SNR-weighted error of ε or v, plus that of the prior pictures."""
-    device = batch.latents.device
-    noise = torch.randn(batch.latents.shape).to(device)
-    timesteps = torch.randint(0, len(schedule.alphas_cumprod), (len(batch.latents),)).to(device)
-    alphas = schedule.alphas_cumprod
-    noisy = add_noise(batch.latents, noise, alphas, timesteps)
-    prediction = unet(noisy, timesteps, **family.unet_inputs(batch.text, batch.sizes)).sample
-    wanted = target(schedule.prediction_type, batch.latents, noise, alphas, timesteps)
-    weights = min_snr_weights(schedule.prediction_type, snr(alphas, timesteps), loop.min_snr_gamma)
-    return with_prior(squared_error(prediction, wanted, weights), batch.weights, batch.prior)
+    """The engine's loss of one batch, a scalar: min-SNR-weighted error of ε or v, plus that of the prior pictures.
+
+    Draws noise and timesteps from torch's default CPU generator. With a noise offset o the noise is ε + o·ε', where ε'
+    is one number for each picture and channel (Guttenberg 2023, https://www.crosslabs.org/blog/diffusion-with-offset-noise).
+    """
+    shape, device = batch.latents.shape, batch.latents.device
+    noise = torch.randn(shape)
+    if loop.noise_offset:
+        noise = noise + loop.noise_offset * torch.randn(*shape[:2], 1, 1)
+    timesteps = torch.randint(0, len(schedule.alphas_cumprod), (shape[0],)).to(device)
+    inputs = family.unet_inputs(batch.text, batch.sizes)
+    found = errors(unet, inputs, batch.latents, noise.to(device), timesteps, schedule)
+    weights = min_snr_weights(schedule.prediction_type, snr(schedule.alphas_cumprod, timesteps), loop.min_snr_gamma)
+    return with_prior(weights * found, batch.weights, batch.prior)

@@ -4,100 +4,114 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from diffusers.optimization import get_scheduler
 
 from sdstudio.datasets.places import pictures_at
-from sdstudio.engine.data import TrainingData, derived_seed, posteriors
+from sdstudio.engine.average import Average
+from sdstudio.engine.captions import weighted
+from sdstudio.engine.checkpoints import TrainingState
+from sdstudio.engine.data import Material, TrainingData
 from sdstudio.engine.distributed import first_alone, start
-from sdstudio.engine.examples import captioned_examples, frozen_snapshot
+from sdstudio.engine.examples import Gathered, gather
 from sdstudio.engine.generate import draw_with, flag_logger
+from sdstudio.engine.latents import LatentCache
 from sdstudio.engine.loss import noise_schedule
-from sdstudio.engine.pipeline import check_side, find_method, load_base, pick_device
+from sdstudio.engine.optimizers import check_optimizer, make_optimizer, make_scheduler
+from sdstudio.engine.pipeline import LoadedModel, check_side, cut_prompts, find_method, load_base, pick_device
 from sdstudio.engine.run import Run, StopRequested
 from sdstudio.engine.samples import SAMPLE_COUNT, default_settings
+from sdstudio.engine.stages import begin_from
+from sdstudio.engine.streams import derived_seed
+from sdstudio.engine.text import Texts
+from sdstudio.engine.validation import Validation, split
 from sdstudio.jobs.context import JobContext
-from sdstudio.methods.parts import Sources, named_trigger
-from sdstudio.schema import Checkpoint, GeneratedImage, ModelRef, TrainConfig, UserError, from_json, to_json
+from sdstudio.methods.parts import Example, Sources, Trainable, named_trigger, text_encoders
+from sdstudio.plan import LEAST_TO_VALIDATE, Plan, make_plan
+from sdstudio.schema import (
+    Checkpoint,
+    GeneratedImage,
+    LoopConfig,
+    Method,
+    ModelRef,
+    TrainConfig,
+    UserError,
+    from_json,
+    to_json,
+)
+from sdstudio.words import count as counted
 
 
 def set_up(config: TrainConfig, ctx: JobContext) -> Run:
-    """Everything before the first step: checks, base model, prior pictures, caches, optimizer."""
+    """Everything before the first step. Raises UserError for what a person can mend, StopRequested when asked to."""
     loop, ws = config.loop, ctx.workspace
     method = find_method(config.method)
-    options = from_json(method.Options, config.method_options)
+    options: Any = from_json(method.Options, config.method_options)
     device = pick_device()
     if loop.mixed_precision == "fp16" and device.type == "cpu":
         raise UserError("fp16 needs a GPU: choose 'no' or 'bf16'.")
+    check_optimizer(loop, device)
     accelerator = start(loop.mixed_precision, cpu=device.type == "cpu")
     with first_alone(accelerator):
-        snapshot = frozen_snapshot(config, ctx)
-    captioned = captioned_examples(config, ctx, snapshot)
+        gathered = gather(config, ctx)
     ctx.progress(0, loop.steps, "steps", "loading the base model")
     model = load_base(ws, config.base_model)
     pipeline = model.pipeline.to(device)
     side = check_side(pipeline, loop.resolution, "resolution")
     schedule = noise_schedule(pipeline)
-
-    def draw(prompts: list[str], seeds: list[int]) -> list[Path]:
-        base, folder = ModelRef(base_model=config.base_model), ctx.folder / "prior"
-        numbers, log_flags = count(1), flag_logger(ctx.log)
-
-        def tell(image: GeneratedImage) -> None:
-            ctx.progress(0, loop.steps, "steps", f"drawing prior picture {next(numbers)} of {len(prompts)}")
-            log_flags(image)
-
-        images = draw_with(model, base, prompts, seeds, default_settings(pipeline, side), folder, tell, ctx.should_stop)
-        if len(images) < len(prompts):
-            raise StopRequested
-        return [folder / image.file for image in images]
-
-    captions = [example.caption for example in captioned]
+    schedule = replace(schedule, alphas_cumprod=schedule.alphas_cumprod.to(device))
+    captions = [example.caption for example in gathered.captioned]
     options = replace(options, trigger=(method.trigger or named_trigger)(captions, options))
-    sources = Sources(draw=draw, pictures=partial(pictures_at, ws))
     with first_alone(accelerator):
-        examples = method.examples(captioned, options, sources) if method.examples else captioned
-        ctx.progress(0, loop.steps, "steps", "encoding pictures and captions")
-        encoded = posteriors(ws, pipeline, model.base_hash, examples, side)
-    data = TrainingData(
-        pipeline,
-        model.family,
-        examples,
-        encoded,
-        batch_size=loop.batch_size,
-        caption_dropout=loop.caption_dropout,
-        seed=loop.seed,
-        log=ctx.log,
-    )
+        examples = _examples(config, ctx, gathered, method, options, model, side)
+        training, aside = split(gathered.material(examples), loop.validation_share)
+    plan = _plan(config, ctx, training, aside, accelerator.num_processes)
+    latents = LatentCache(ws, pipeline, model.base_hash, loop)
     torch.manual_seed(derived_seed(loop.seed, "initial weights"))
     trainable = method.prepare(pipeline, options)
-    for group in trainable.groups:
-        size = sum(value.numel() for value in group.parameters.values())
-        ctx.log(f"Training {group.name}: {size:,} parameters at learning rate {group.learning_rate:g}")
-    _halve_frozen(pipeline.unet, accelerator)
-    optimizer = torch.optim.AdamW(
-        [{"params": list(group.parameters.values()), "lr": group.learning_rate} for group in trainable.groups],
-        weight_decay=loop.weight_decay,
+    if config.init_checkpoint:
+        begin_from(config, ctx, model, method)
+    _say(ctx, trainable, pipeline, training, loop)
+    texts = Texts(
+        pipeline,
+        model.family,
+        read_weights=loop.weighted_captions,
+        learns=trainable.trains_text,
+        autocast=accelerator.autocast,
     )
-    scheduler = get_scheduler(
-        loop.lr_scheduler, optimizer, num_warmup_steps=loop.warmup_steps, num_training_steps=loop.steps
-    )
+    data = TrainingData(training, latents, texts, side, loop)
+    with first_alone(accelerator):
+        _encode(data, ctx, plan.steps, len(training.examples))
+    _lighten(pipeline, trainable, loop, accelerator)
+    optimizer = make_optimizer(trainable.groups, loop)
+    scheduler = make_scheduler(optimizer, loop, plan.steps)
     unet, prepared = accelerator.prepare(pipeline.unet, optimizer)
-    own = [example.caption for example in examples if not (example.prior or example.negative)]
+    if loop.compile:
+        unet = torch.compile(unet)
+    validation = Validation(aside, latents, texts, model.family, schedule, side, loop.batch_size)
+    own = [one.caption for one in training.examples if not (one.prior or one.negative)]
     return Run(
         config=config,
         ctx=ctx,
+        plan=plan,
         model=model,
         method=method,
         trainable=trainable,
         data=data,
-        schedule=replace(schedule, alphas_cumprod=schedule.alphas_cumprod.to(device)),
+        validation=validation if aside.examples else None,
+        schedule=schedule,
         accelerator=accelerator,
         unet=unet,
         optimizer=prepared,
-        scheduler=scheduler,
+        state=TrainingState(
+            parameters=trainable.parameters,
+            average=Average(trainable.parameters, loop.ema_decay),
+            optimizer=optimizer,
+            scheduler=scheduler,
+            scaler=accelerator.scaler,
+        ),
         side=side,
         record=Checkpoint(
             method=config.method,
@@ -109,16 +123,89 @@ def set_up(config: TrainConfig, ctx: JobContext) -> Run:
             negative_parts=sorted({example.negative for example in examples if example.negative}),
             run=ctx.folder.name,
             step=0,
-            snapshot=snapshot.hash,
+            snapshot=gathered.snapshot.hash,
         ),
         sample_prompts=loop.sample_prompts or list(dict.fromkeys(own))[:SAMPLE_COUNT],
     )
 
 
-def _halve_frozen(unet: torch.nn.Module, accelerator: Accelerator) -> None:
+def _examples(
+    config: TrainConfig,
+    ctx: JobContext,
+    gathered: Gathered,
+    method: Method,
+    options: Any,
+    model: LoadedModel,
+    side: int,
+) -> list[Example]:
+    """What the method chooses to learn from; it may have the base model draw pictures."""
+    captioned = gathered.learned(options.trigger, config.loop)
+    if method.examples is None:
+        return captioned
+
+    def draw(prompts: list[str], seeds: list[int]) -> list[Path]:
+        base, folder = ModelRef(base_model=config.base_model), ctx.folder / "prior"
+        numbers, log_flags = count(1), flag_logger(ctx.log)
+
+        def tell(image: GeneratedImage) -> None:
+            message = f"drawing prior picture {next(numbers)} of {len(prompts)}"
+            ctx.progress(0, config.loop.steps, "steps", message)
+            log_flags(image)
+
+        settings = default_settings(model.pipeline, side)
+        images = draw_with(model, base, prompts, seeds, settings, folder, tell, ctx.should_stop)
+        if len(images) < len(prompts):
+            raise StopRequested
+        return [folder / image.file for image in images]
+
+    sources = Sources(draw=draw, pictures=partial(pictures_at, ctx.workspace))
+    chosen: list[Example] = method.examples(captioned, options, sources)
+    return chosen
+
+
+def _plan(config: TrainConfig, ctx: JobContext, training: Material, aside: Material, processes: int) -> Plan:
+    """The run's plan; says what is set aside, or why nothing is."""
+    passes = training.passes()
+    if aside.examples:
+        ctx.log(f"{counted(len(aside.examples), 'picture')} set aside to measure the validation loss on.")
+    elif config.loop.validation_share:
+        ctx.log(
+            f"No validation: of {counted(len(set(passes)), 'picture')} none is set aside (it takes at least "
+            f"{LEAST_TO_VALIDATE} that are not near-duplicates)."
+        )
+    return make_plan(config.loop, len(set(passes)), len(passes), processes)
+
+
+def _say(ctx: JobContext, trainable: Trainable, pipeline: Any, training: Material, loop: LoopConfig) -> None:
+    """Log what learns, how fast, and which captions are cut."""
+    for group in trainable.groups:
+        size = sum(value.numel() for value in group.parameters.values())
+        ctx.log(f"Training {group.name}: {size:,} parameters at learning rate {group.learning_rate:g}")
+    captions = [example.caption for example in training.examples]
+    cut = cut_prompts(pipeline, [weighted(one).text for one in captions] if loop.weighted_captions else captions)
+    if cut:
+        limit = pipeline.tokenizer.model_max_length
+        ctx.log(f"Longer than {limit} tokens, and not learned beyond: {len(cut)} captions, such as {cut[0]!r}")
+
+
+def _encode(data: TrainingData, ctx: JobContext, steps: int, pictures: int) -> None:
+    def tell(index: int) -> None:
+        if index % 10 == 0:
+            ctx.progress(0, steps, "steps", f"encoding picture {index + 1} of {pictures}")
+        if ctx.should_stop():
+            raise StopRequested
+
+    data.encode(tell)
+
+
+def _lighten(pipeline: Any, trainable: Trainable, loop: LoopConfig, accelerator: Accelerator) -> None:
     """Frozen weights take half the memory where the forward pass is in half precision anyway."""
+    if loop.gradient_checkpointing:
+        pipeline.unet.enable_gradient_checkpointing()
+        for encoder in text_encoders(pipeline).values() if trainable.trains_text else ():
+            encoder.gradient_checkpointing_enable()
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     if dtype is not None:
-        for parameter in unet.parameters():
+        for parameter in pipeline.unet.parameters():
             if not parameter.requires_grad:
                 parameter.data = parameter.data.to(dtype)

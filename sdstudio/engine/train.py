@@ -1,5 +1,7 @@
 """The training loop that every method shares."""
 
+import time
+
 from sdstudio.engine.distributed import agreed
 from sdstudio.engine.run import StopRequested
 from sdstudio.engine.setup import set_up
@@ -7,6 +9,7 @@ from sdstudio.jobs.context import JobContext
 from sdstudio.schema import TrainConfig
 
 LOG_LINES = 10
+TOLD_EVERY = 0.5
 
 
 def run_train(config: TrainConfig, ctx: JobContext) -> bool:
@@ -14,6 +17,7 @@ def run_train(config: TrainConfig, ctx: JobContext) -> bool:
 
     A stop request is answered with a checkpoint after the step in hand. What step k does depends on the config and k
     alone, so that a run that was killed and goes on equals one that was not, to the bit on one machine.
+    Returns False when it ended because it was asked to stop.
     Raises UserError for what a person can mend; a loss that is not a number ends the run before it touches a weight.
     """
     try:
@@ -21,20 +25,32 @@ def run_train(config: TrainConfig, ctx: JobContext) -> bool:
     except StopRequested:
         ctx.log("Stopped before the first step.")
         return False
+    steps, patience, told = run.plan.steps, config.loop.early_stop, 0.0
     step = run.resume()
-    while step < config.loop.steps and not agreed(run.accelerator, ctx.should_stop()):
+    if run.history.base is None:
+        run.measure(step)
+    while step < steps and not run.history.has_stalled(patience):
+        if agreed(run.accelerator, ctx.should_stop()):
+            run.checkpoint(step)
+            ctx.log(f"Stopped after step {step} of {steps}; the checkpoint is kept.")
+            return False
         step += 1
         numbers = run.step(step)
         ctx.metrics(step=step, **numbers)
-        ctx.progress(step, config.loop.steps, "steps")
-        last = step == config.loop.steps
-        if last or step % -(-config.loop.steps // LOG_LINES) == 0:
-            ctx.log(f"Step {step} of {config.loop.steps}: loss {numbers['loss']:.4f}, rate {numbers['lr']:.2e}")
-        if last or step % config.loop.checkpoint_every == 0:
-            run.checkpoint(step)
-        if config.loop.sample_every and (last or step % config.loop.sample_every == 0):
+        if step == steps or time.monotonic() - told > TOLD_EVERY:
+            ctx.progress(step, steps, "steps")
+            told = time.monotonic()
+        if step == steps or step % -(-steps // LOG_LINES) == 0:
+            ctx.log(f"Step {step} of {steps}: loss {numbers['loss']:.4f}, rate {numbers['lr']:.2e}")
+        if step in run.plan.validations | run.plan.checkpoints:
+            run.measure(step)
+        ended = run.history.has_stalled(patience)
+        if step in run.plan.samples or (ended and run.plan.samples):
             run.samples(step)
-    if step < config.loop.steps:
-        run.checkpoint(step)
-        ctx.log(f"Stopped after step {step} of {config.loop.steps}; the checkpoint is kept.")
-    return step == config.loop.steps
+        if step in run.plan.checkpoints or ended:
+            run.checkpoint(step)
+    if step < steps:
+        best = run.history.best({step for step, _ in run.history.validations})
+        ctx.log(f"Ended after step {step} of {steps}: the validation loss was best at step {best and best[0]}.")
+        ctx.progress(step, step, "steps")
+    return True

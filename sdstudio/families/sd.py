@@ -36,7 +36,6 @@ def load(path: Path, dtype: torch.dtype = torch.float32) -> DiffusionPipeline:
     return load_single_file(path, StableDiffusionPipeline, repository, dtype)
 
 
-@torch.no_grad()
 def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str]) -> dict[str, torch.Tensor]:
     """Text as the U-Net takes it: `encoder_hidden_states` (N, tokens, width). Prompts beyond the limit are cut."""
     hidden, _ = pipeline.encode_prompt(prompts, pipeline.text_encoder.device, 1, False)

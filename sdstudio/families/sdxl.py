@@ -33,7 +33,6 @@ def load(path: Path, dtype: torch.dtype = torch.float32) -> DiffusionPipeline:
     return load_single_file(path, StableDiffusionXLPipeline, "stabilityai/stable-diffusion-xl-base-1.0", dtype)
 
 
-@torch.no_grad()
 def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str]) -> dict[str, torch.Tensor]:
     """Text as the U-Net takes it: `encoder_hidden_states` (N, tokens, width) and `text_embeds` (N, width 2).
 

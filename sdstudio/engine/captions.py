@@ -1,0 +1,56 @@
+"""Captions as they are learned: what is put in front, shuffled, weighted."""
+
+import re
+from dataclasses import dataclass
+
+import torch
+
+from sdstudio.methods.parts import begins_with
+from sdstudio.schema import LoopConfig, UserError
+
+_WEIGHTED = re.compile(r"\(([^():]+):(\d+(?:\.\d+)?)\)")
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A caption without its marks, and (begin, end, weight) of the characters whose weight is not 1."""
+
+    text: str
+    spans: tuple[tuple[int, int, float], ...] = ()
+
+
+def as_learned(caption: str, trigger: str, loop: LoopConfig) -> str:
+    """The caption by `loop.caption_mode`; empty where there is nothing to learn by.
+
+    Raises UserError when the mode needs a trigger or class word and there is none.
+    """
+    if loop.caption_mode == "as written":
+        return caption
+    if loop.caption_mode == "class word":
+        words = f"{trigger} {loop.class_word.strip()}".strip()
+        if not words:
+            raise UserError("Captions of the class word need one: give a class word, a trigger, or both.")
+        return words
+    if not trigger:
+        raise UserError("There is no identifier to put in front of the captions: give the method a trigger.")
+    if begins_with(caption, trigger):
+        return caption
+    return f"{trigger}. {caption}" if caption.strip() else trigger
+
+
+def shuffled(caption: str, keep: int) -> str:
+    """The comma-separated parts in a new order, the first `keep` in place; drawn from torch's default generator."""
+    parts = [part.strip() for part in caption.split(",")]
+    order = torch.randperm(max(0, len(parts) - keep)).tolist()
+    return ", ".join([*parts[:keep], *(parts[keep + place] for place in order)])
+
+
+def weighted(caption: str) -> Weighted:
+    """Read (words:1.3): the words stay, the marks go."""
+    text, spans, end = "", [], 0
+    for match in _WEIGHTED.finditer(caption):
+        text += caption[end : match.start()]
+        spans.append((len(text), len(text) + len(match[1]), float(match[2])))
+        text += match[1]
+        end = match.end()
+    return Weighted(text + caption[end:], tuple(spans))

@@ -1,0 +1,58 @@
+"""The optimizer that a config names, and how its learning rate moves."""
+
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from diffusers.optimization import get_scheduler
+
+from sdstudio.methods.parts import ParameterGroup
+from sdstudio.schema import LoopConfig, UserError
+
+_NEEDS = {"adamw 8-bit": "bitsandbytes", "prodigy": "prodigyopt"}
+
+
+def check_optimizer(loop: LoopConfig, device: torch.device) -> None:
+    """A UserError when this machine cannot run the optimizer."""
+    needed = _NEEDS.get(loop.optimizer)
+    if needed and find_spec(needed) is None:
+        raise UserError(
+            f"The optimizer {loop.optimizer!r} needs {needed}, which is not installed: run `pip install {needed}`, or "
+            "choose 'adamw'."
+        )
+    if loop.optimizer == "adamw 8-bit" and device.type != "cuda":
+        raise UserError("The optimizer 'adamw 8-bit' needs an NVIDIA GPU: choose 'adamw'.")
+
+
+def make_optimizer(groups: list[ParameterGroup], loop: LoopConfig) -> torch.optim.Optimizer:
+    """AdamW in one fused kernel (Loshchilov & Hutter 2017, arXiv:1711.05101), or what the config names in its place.
+
+    Prodigy (Mishchenko & Defazio 2023, arXiv:2306.06101) finds the rate itself: the first group's is 1 to it, and the
+    others keep their proportion.
+    """
+    parameters: list[dict[str, Any]] = [
+        {"params": list(group.parameters.values()), "lr": group.learning_rate} for group in groups
+    ]
+    if loop.optimizer == "adamw 8-bit":
+        from bitsandbytes.optim import AdamW8bit
+
+        return AdamW8bit(parameters, weight_decay=loop.weight_decay)
+    if loop.optimizer == "prodigy":
+        from prodigyopt import Prodigy
+
+        first = groups[0].learning_rate
+        for group in parameters:
+            group["lr"] /= first
+        return Prodigy(parameters, weight_decay=loop.weight_decay)
+    return torch.optim.AdamW(parameters, weight_decay=loop.weight_decay, fused=True)
+
+
+def make_scheduler(optimizer: torch.optim.Optimizer, loop: LoopConfig, steps: int) -> Any:
+    """diffusers' schedule of that name over `steps` optimizer steps."""
+    return get_scheduler(
+        loop.lr_scheduler,
+        optimizer,
+        num_warmup_steps=loop.warmup_steps,
+        num_training_steps=steps,
+        num_cycles=loop.lr_cycles,
+    )
