@@ -237,7 +237,8 @@ def test_flags_win_over_the_config_file(ws: Workspace, pictures: Path, tmp_path:
         "--detach",
         "--json",
     ]
-    from sdstudio.jobs.devices import compute_devices, device_lock
+    from sdstudio.jobs.devices import compute_devices
+    from sdstudio.jobs.locks import device_lock
 
     with device_lock(ws, compute_devices()[0]):
         capsys.readouterr()

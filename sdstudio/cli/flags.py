@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 from sdstudio import registry
 from sdstudio.options import Field, describe, given, merge
-from sdstudio.schema import UserError, from_json
+from sdstudio.schema import Placement, UserError, from_json
 from sdstudio.workspace import ENV_VAR, Workspace, read_json
 
 T = TypeVar("T")
@@ -111,10 +111,26 @@ def plugin_fields(package: str, what: str, name: str, prefix: str) -> list[Field
 def add_job_flags(child: argparse.ArgumentParser) -> None:
     child.add_argument("--config", metavar="FILE", help="a JSON file with the settings; flags win over it")
     add_detach_flag(child)
+    add_placement_flags(child)
 
 
 def add_detach_flag(child: argparse.ArgumentParser) -> None:
     child.add_argument("--detach", action="store_true", help="queue the job and return, instead of doing it here")
+
+
+def add_placement_flags(child: argparse.ArgumentParser) -> None:
+    child.add_argument("--device", metavar="NAME", help="with --detach: where it runs, such as cuda:1")
+    child.add_argument("--processes", type=whole_number(1), metavar="N", help="with --detach: GPUs that share the run")
+    child.add_argument("--backend", metavar="NAME", help="with --detach: local (the default), ray or slurm")
+
+
+def placement_of(arguments: argparse.Namespace) -> Placement:
+    """Where the flags say that a queued job runs; a UserError where they are given for one that runs here."""
+    given_here = {name: getattr(arguments, name, None) for name in ("device", "processes", "backend")}
+    asked = {name: value for name, value in given_here.items() if value is not None}
+    if asked and not arguments.detach:
+        raise UserError(f"--{next(iter(asked))} chooses where a queued job runs: add --detach.")
+    return from_json(Placement, asked)
 
 
 def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:

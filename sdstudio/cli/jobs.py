@@ -1,25 +1,36 @@
-"""`sdstudio jobs …`: what is queued, running and done."""
+"""`sdstudio jobs …`: what is queued, running and done, and what can be done about it."""
 
 import argparse
+import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
 
 from sdstudio import jobs
 from sdstudio.cli.flags import Command, Group, add_detach_flag, say, table, whole_number
 from sdstudio.cli.outcomes import EXIT_OK, ended, queued
-from sdstudio.schema import Job, to_json
+from sdstudio.jobs.folder import LOG_FILE
+from sdstudio.jobs.queue import Step
+from sdstudio.schema import ENDED, Job, UserError, to_json
 from sdstudio.workspace import Workspace
 
-SHOWN = ("id", "kind", "title", "state", "progress", "message", "error", "folder")
+SHOWN = ("id", "kind", "title", "state", "owner", "device", "progress", "message", "error", "traceback", "folder")
+POLL = 0.5
+MIB = 2**20
 
 
 def _configure_list(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     child.add_argument("--kind", help="only jobs of this kind")
+    child.add_argument("--deleted", action="store_true", help="those in the trash instead")
 
 
 def _list(ws: Workspace, arguments: argparse.Namespace) -> int:
-    found = jobs.list_jobs(ws, arguments.kind)
-    rows = [(job.id, job.kind, job.state, _progress(job), job.error or job.title) for job in found]
-    say(arguments, [to_json(job) for job in found], table(rows, "job", "kind", "state", "progress", ""))
+    found = jobs.trash(ws) if arguments.deleted else jobs.list_jobs(ws, arguments.kind)
+    rows = [
+        (job.id, job.kind, _state(job), job.owner, job.device, _progress(job), job.error or job.title) for job in found
+    ]
+    text = table(rows, "job", "kind", "state", "owner", "device", "progress", "")
+    say(arguments, [to_json(job) for job in found], text)
     return EXIT_OK
 
 
@@ -29,7 +40,7 @@ def _job_argument(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 
 def _show(ws: Workspace, arguments: argparse.Namespace) -> int:
     job = jobs.get_job(ws, arguments.id)
-    facts = {**to_json(job), "progress": _progress(job)}
+    facts = {**to_json(job), "state": _state(job), "progress": _progress(job)}
     text = "\n".join(f"{key:9} {facts[key]}" for key in SHOWN if facts[key])
     say(arguments, to_json(job), text)
     return EXIT_OK
@@ -38,12 +49,39 @@ def _show(ws: Workspace, arguments: argparse.Namespace) -> int:
 def _configure_logs(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     _job_argument(child, argv)
     child.add_argument("--lines", type=whole_number(1), default=50, help="how many of the last lines (default 50)")
+    child.add_argument("--follow", action="store_true", help="go on printing what is added until the job has ended")
 
 
 def _logs(ws: Workspace, arguments: argparse.Namespace) -> int:
-    log = jobs.read_log(jobs.get_job(ws, arguments.id), arguments.lines)
-    say(arguments, log.splitlines(), log.rstrip("\n"))
+    job = jobs.get_job(ws, arguments.id)
+    if not arguments.follow:
+        log = jobs.read_log(job, arguments.lines)
+        say(arguments, log.splitlines(), log.rstrip("\n"))
+        return EXIT_OK
+    if arguments.json:
+        raise UserError("A log that is followed is printed as it grows: leave out --json, or --follow.")
+    path = job.folder / LOG_FILE
+    seen = path.stat().st_size if path.exists() else 0
+    print(jobs.read_log(job, arguments.lines), end="", flush=True)
+    while job.state not in ENDED:
+        time.sleep(POLL)
+        jobs.tick(ws)
+        job = jobs.get_job(ws, job.id)
+        seen = _print_from(path, seen)
+    print(job.error or job.message or f"It has {job.state}.")
     return EXIT_OK
+
+
+def _print_from(path: Path, seen: int) -> int:
+    """Print the whole lines behind the byte `seen`; where they end."""
+    if not path.exists():
+        return seen
+    with path.open("rb") as log:
+        log.seek(seen)
+        new = log.read()
+    whole = new[: new.rfind(b"\n") + 1]
+    print(whole.decode("utf-8", "replace"), end="", flush=True)
+    return seen + len(whole)
 
 
 def _configure_stop(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
@@ -68,8 +106,53 @@ def _resume(ws: Workspace, arguments: argparse.Namespace) -> int:
     return ended(arguments, jobs.resume_inline(ws, arguments.id))
 
 
+def _again(ws: Workspace, arguments: argparse.Namespace) -> int:
+    return queued(arguments, jobs.run_again(ws, arguments.id))
+
+
+def _configure_move(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    _job_argument(child, argv)
+    child.add_argument("to", choices=get_args(Step), help="its new place among the queued jobs")
+
+
+def _move(ws: Workspace, arguments: argparse.Namespace) -> int:
+    job = jobs.move(ws, arguments.id, arguments.to)
+    where = f"is number {job.position} in the queue" if job.position else f"is {job.state}"
+    say(arguments, to_json(job), f"{job.id} {where}.")
+    return EXIT_OK
+
+
+def _delete(ws: Workspace, arguments: argparse.Namespace) -> int:
+    job = jobs.delete_job(ws, arguments.id)
+    text = f"{job.id} is in the trash: `sdstudio jobs restore {job.id}` brings it back, until `sdstudio jobs clean`."
+    say(arguments, to_json(job), text)
+    return EXIT_OK
+
+
+def _restore(ws: Workspace, arguments: argparse.Namespace) -> int:
+    job = jobs.restore_job(ws, arguments.id)
+    say(arguments, to_json(job), f"{job.id} is back; it is {job.state}.")
+    return EXIT_OK
+
+
+def _clean(ws: Workspace, arguments: argparse.Namespace) -> int:
+    cleaned = jobs.clean(ws)
+    say(arguments, to_json(cleaned), f"{cleaned.folders} folders removed, {cleaned.size / MIB:.1f} MiB freed.")
+    return EXIT_OK
+
+
+def _state(job: Job) -> str:
+    return f"{job.state} ({job.position})" if job.position else job.state
+
+
 def _progress(job: Job) -> str:
-    return f"{job.done}/{job.total} {job.unit}".strip() if job.total else ""
+    """'230/600 steps, 3.1 a second, about 2 min left'."""
+    parts = [f"{job.done}/{job.total} {job.unit}".strip()] if job.total else []
+    if job.rate is not None and job.left is not None:
+        rate = f"{job.rate:.3g} a second" if job.rate >= 1 else f"{1 / job.rate:.3g} s each"
+        left = f"{job.left:.0f} s" if job.left < 120 else f"{job.left / 60:.0f} min"
+        parts += [rate, f"about {left} left"]
+    return ", ".join(parts)
 
 
 JOBS = Group(
@@ -84,5 +167,12 @@ JOBS = Group(
             run=_resume,
             configure=_configure_resume,
         ),
+        "again": Command(help="Queue a new job with the settings of this one.", run=_again, configure=_job_argument),
+        "move": Command(help="Change a queued job's place.", run=_move, configure=_configure_move),
+        "delete": Command(
+            help="Put a job that does not run into the trash with its files.", run=_delete, configure=_job_argument
+        ),
+        "restore": Command(help="Bring a deleted job back.", run=_restore, configure=_job_argument),
+        "clean": Command(help="Empty the trash, and remove what killed processes left half made.", run=_clean),
     },
 )

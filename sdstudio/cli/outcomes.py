@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sdstudio import jobs
-from sdstudio.cli.flags import say
+from sdstudio.cli.flags import placement_of, say
 from sdstudio.schema import Job, JobKind, to_json
 from sdstudio.workspace import Workspace, read_json
 
@@ -16,8 +16,9 @@ EXIT_OK, EXIT_FAILED, EXIT_USER, EXIT_STOPPED = 0, 1, 2, 130
 
 def do(ws: Workspace, arguments: argparse.Namespace, kind: str, config: Any) -> int:
     """Queue the job or do it here, and say how it ended; the exit code."""
+    placement = placement_of(arguments)
     if arguments.detach:
-        return queued(arguments, jobs.submit(ws, kind, config))
+        return queued(arguments, jobs.submit(ws, kind, config, placement=placement))
     return ended(arguments, jobs.run_inline(ws, kind, config))
 
 

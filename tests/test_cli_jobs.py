@@ -1,0 +1,118 @@
+"""`sdstudio jobs …`, on jobs that only count.
+
+pytest tests/test_cli_jobs.py
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import light_jobs
+import pytest
+
+from sdstudio import cli, jobs
+from sdstudio.jobs import kinds, queue
+from sdstudio.jobs.folder import Identity
+from sdstudio.jobs.transitions import change_state
+from sdstudio.workspace import ENV_VAR, Workspace, write_json
+
+
+@pytest.fixture
+def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A workspace with two devices, whose jobs are begun but done by nobody, until `finish` says that they are."""
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.root.mkdir()
+    monkeypatch.setenv(ENV_VAR, str(workspace.root))
+    monkeypatch.setattr(cli, "install_starter", lambda ws: None)
+    monkeypatch.setitem(kinds.KINDS, "generate", kinds.KINDS["generate"])
+    light_jobs.install()
+    monkeypatch.setenv("SDSTUDIO_DEVICES", "cpu:0,cpu:1")
+    monkeypatch.setenv("LOGNAME", "asim")
+    monkeypatch.setattr(queue, "_start_supervisor", lambda *_: Identity.of(os.getpid()))
+    yield workspace
+    for job in reversed(jobs.list_jobs(workspace)):
+        finish(job.folder)
+
+
+def finish(folder: Path) -> None:
+    change_state(folder, state="succeeded", ended=time.time(), message="done")
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    capsys.readouterr()
+    assert cli.main(["jobs", *argv]) == 0
+    return capsys.readouterr().out
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    capsys.readouterr()
+    assert cli.main(list(argv)) == 2
+    return capsys.readouterr().err
+
+
+def test_the_list_says_who_where_and_how_far(ws: Workspace, capsys) -> None:
+    running, _, queued = (light_jobs.submit(ws, 1, title) for title in "abc")
+    change_state(running.folder, state="running", started=time.time())
+    now = time.time()
+    since = {"time": now - 10, "done": 100}
+    write_json(
+        running.folder / "progress.json",
+        {"done": 200, "total": 600, "unit": "steps", "message": "", "time": now, "since": since},
+    )
+    lines = {line.split()[0]: line for line in run(capsys, "list").splitlines()}
+    for word in ("running", "asim", "cpu:0", "200/600 steps", "a second", "about 40 s left"):
+        assert word in lines[running.id], lines
+    assert "queued (1)" in lines[queued.id]
+    shown = json.loads(run(capsys, "show", running.id, "--json"))
+    assert (shown["owner"], shown["device"], shown["placement"]["backend"]) == ("asim", "cpu:0", "local")
+    assert shown["rate"] == pytest.approx(10, rel=0.2)
+    assert "owner     asim" in run(capsys, "show", running.id)
+
+
+def test_a_job_is_moved_run_again_deleted_restored_and_cleaned_away(ws: Workspace, capsys) -> None:
+    first, _, third, fourth = (light_jobs.submit(ws, 1, title) for title in "abcd")
+    assert "is number 1 in the queue" in run(capsys, "move", fourth.id, "first")
+    assert jobs.get_job(ws, third.id).position == 2
+    assert "choose from" in refused(capsys, "jobs", "move", fourth.id, "sideways")
+    finish(first.folder)
+    again = json.loads(run(capsys, "again", first.id, "--json"))
+    assert (again["title"], again["state"]) == ("a", "queued")
+    assert "is in the trash" in run(capsys, "delete", first.id)
+    assert [job["id"] for job in json.loads(run(capsys, "list", "--deleted", "--json"))] == [first.id]
+    assert "no job" in refused(capsys, "jobs", "show", first.id)
+    assert "is back; it is succeeded" in run(capsys, "restore", first.id)
+    run(capsys, "delete", first.id)
+    assert "1 folders removed" in run(capsys, "clean")
+    assert "in the trash" in refused(capsys, "jobs", "restore", first.id)
+
+
+def test_a_log_is_followed_to_the_jobs_end(ws: Workspace, capsys, monkeypatch) -> None:
+    job = light_jobs.submit(ws, 1)
+    monkeypatch.setattr(cli.jobs, "POLL", 0.02)
+    log = job.folder / "log.txt"
+    log.write_text("one\ntwo\n")
+
+    def work() -> None:
+        for line in ("three\nfo", "ur\n"):
+            time.sleep(0.1)
+            with log.open("a") as file:
+                file.write(line)
+        finish(job.folder)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    assert run(capsys, "logs", job.id, "--follow", "--lines", "1") == "two\nthree\nfour\ndone\n"
+    worker.join()
+    assert "leave out --json" in refused(capsys, "jobs", "logs", job.id, "--follow", "--json")
+
+
+def test_a_device_is_chosen_for_a_queued_job_only(ws: Workspace, capsys) -> None:
+    generate = ["generate", "--model", "base", "--prompts", "1"]
+    assert "add --detach" in refused(capsys, *generate, "--device", "cpu:1")
+    assert "no device 'cuda:0'" in refused(capsys, *generate, "--detach", "--device", "cuda:0")
+    assert cli.main([*generate, "--detach", "--device", "cpu:1", "--json"]) == 0
+    job = json.loads(capsys.readouterr().out)
+    assert (job["device"], job["placement"]["device"]) == ("cpu:1", "cpu:1")
