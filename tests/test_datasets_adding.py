@@ -1,4 +1,7 @@
-"""Many pictures at once: in order, once each, durable when said, nothing left behind."""
+"""Many pictures at once: in order, once each, durable when said, nothing left behind.
+
+pytest tests/test_datasets_adding.py
+"""
 
 import io
 import os
@@ -60,6 +63,7 @@ def test_outcomes_come_in_the_order_of_the_pictures(store, monkeypatch):
 
 def test_what_was_yielded_is_there_and_few_are_read_ahead(store, monkeypatch):
     monkeypatch.setattr(adding, "BATCH_PICTURES", 4)
+    monkeypatch.setattr(adding, "CHUNK_PICTURES", 2)
     taken = []
 
     def endless():
@@ -71,12 +75,50 @@ def test_what_was_yielded_is_there_and_few_are_read_ahead(store, monkeypatch):
     for done in range(1, 10):
         outcome = next(outcomes)
         assert outcome.is_new
-        assert len(taken) <= done + 2 * adding.BATCH_PICTURES + 2 * (os.cpu_count() or 1) + 1
+        ahead = adding.CHUNK_PICTURES * (2 * (os.cpu_count() or 1) + 2)
+        assert len(taken) <= done + 2 * adding.BATCH_PICTURES + ahead
         other = open_dataset(Workspace(store.folder.parents[1]), "set")
         assert other.image_path(outcome.id).is_file()
     outcomes.close()
     assert list((store.folder / "incoming").iterdir()) == []
     assert {image.id for image in store.images()} >= {outcome.id}
+
+
+def test_large_files_are_not_read_far_ahead(store, monkeypatch):
+    size = len(new(0).data)
+    monkeypatch.setattr(adding, "AHEAD_BYTES", 2 * size)
+    monkeypatch.setattr(adding, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(adding, "BATCH_PICTURES", 1)
+    monkeypatch.setattr(adding, "_CORES", 100)
+    taken = []
+
+    def endless():
+        for seed in count():
+            taken.append(seed)
+            yield new(seed)
+
+    outcomes = store.add_many(endless())
+    for done in range(1, 6):
+        next(outcomes)
+        assert len(taken) <= done + 5
+    outcomes.close()
+
+
+def test_a_slow_source_is_saved_as_it_comes(store, monkeypatch):
+    monkeypatch.setattr(adding, "BATCH_SECONDS", 0.0)
+    monkeypatch.setattr(adding, "CHUNK_PICTURES", 1)
+    monkeypatch.setattr(adding, "_CORES", 1)
+    taken = []
+
+    def slow():
+        for seed in range(12):
+            taken.append(seed)
+            yield new(seed)
+
+    outcomes = store.add_many(slow())
+    next(outcomes)
+    assert len(taken) < 12
+    assert len(list(outcomes)) == 11
 
 
 def test_a_small_dataset_is_made_whole_or_not_at_all(tmp_path):

@@ -1,6 +1,7 @@
 """Many pictures into a dataset: decoded on every core, made durable a batch at a time while the next one decodes."""
 
 import ctypes
+import json
 import os
 import secrets
 import sqlite3
@@ -10,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,8 +24,13 @@ from sdstudio.datasets.text import clean_caption, clean_file_name
 from sdstudio.schema import CaptionedImage, CaptionSource, UserError
 from sdstudio.workspace import sync_folder
 
-BATCH_PICTURES = 256
+BATCH_PICTURES = 2_048
 BATCH_BYTES = 64_000_000
+BATCH_SECONDS = 1.0
+CHUNK_PICTURES = 16
+CHUNK_BYTES = 4_000_000
+AHEAD_BYTES = 64_000_000
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _FEW_FILES = 8
 _LEFTOVER_SECONDS = 86_400.0
 
@@ -77,35 +83,46 @@ class _Known:
 _Step = _Prepared | _Known | RefusedPicture
 
 
+@dataclass
+class _Batch:
+    """What is saved in one transaction; it is full before anybody has waited long for it."""
+
+    steps: list[_Step] = field(default_factory=list)
+    bytes: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def take(self, steps: list[_Step]) -> None:
+        self.steps += steps
+        self.bytes += sum(step.size for step in steps if isinstance(step, _Prepared))
+
+    def is_full(self) -> bool:
+        late = time.monotonic() - self.began > BATCH_SECONDS
+        return len(self.steps) >= BATCH_PICTURES or self.bytes >= BATCH_BYTES or (late and bool(self.steps))
+
+
 def add_pictures(folder: Path, database: Database, pictures: Iterable[NewPicture]) -> Iterator[Outcome]:
     """Take `pictures` in, lazily; yields what became of each, in their order, once that is on disk."""
     _remove_leftovers(folder / "incoming")
     incoming = folder / "incoming" / secrets.token_hex(8)
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    waiting: deque[Future[_Step]] = deque()
     saving: Future[list[Outcome]] | None = None
-    batch: list[_Step] = []
+    batch = _Batch()
     with (
         database.read() as connection,
         ThreadPoolExecutor(1) as writer,
-        ThreadPoolExecutor(workers) as decoders,
+        ThreadPoolExecutor(_CORES) as decoders,
     ):
         try:
             incoming.mkdir(parents=True)
-            for future in _started(decoders, connection, folder, incoming, pictures):
-                waiting.append(future)
-                if len(waiting) <= 2 * workers:
-                    continue
-                batch.append(waiting.popleft().result())
-                if _is_full(batch):
+            for steps in _prepared(decoders, connection, incoming, pictures):
+                batch.take(steps)
+                if batch.is_full():
                     if saving is not None:
                         yield from saving.result()
-                    saving = writer.submit(_save, folder, database, batch)
-                    batch = []
-            batch += [future.result() for future in waiting]
+                    saving = writer.submit(_save, folder, database, batch.steps)
+                    batch = _Batch()
             if saving is not None:
                 yield from saving.result()
-            yield from _save(folder, database, batch)
+            yield from _save(folder, database, batch.steps)
         except OSError as error:
             raise UserError(f"The picture cannot be stored in {folder}: {error.strerror}.") from error
         finally:
@@ -114,30 +131,65 @@ def add_pictures(folder: Path, database: Database, pictures: Iterable[NewPicture
             _remove(incoming)
 
 
-def _started(
-    decoders: ThreadPoolExecutor,
-    connection: sqlite3.Connection,
-    folder: Path,
-    incoming: Path,
-    pictures: Iterable[NewPicture],
-) -> Iterator[Future[_Step]]:
+def _prepared(
+    decoders: ThreadPoolExecutor, connection: sqlite3.Connection, incoming: Path, pictures: Iterable[NewPicture]
+) -> Iterator[list[_Step]]:
+    """The pictures decoded, in order, a chunk at a time: a few chunks are ahead, and no more than `AHEAD_BYTES`."""
+    waiting: deque[tuple[Future[list[_Step]], int]] = deque()
+    ahead = 0
+    for chunk in _chunks(pictures):
+        size = sum(len(picture.data) for picture in chunk)
+        waiting.append((_started(decoders, connection, incoming, chunk), size))
+        ahead += size
+        while len(waiting) > 2 * _CORES or ahead > AHEAD_BYTES:
+            future, size = waiting.popleft()
+            ahead -= size
+            yield future.result()
+    for future, _ in waiting:
+        yield future.result()
+
+
+def _chunks(pictures: Iterable[NewPicture]) -> Iterator[list[NewPicture]]:
+    """A chunk is what one thread decodes in a go: handing over single small ones costs as much as decoding them."""
+    chunk: list[NewPicture] = []
+    size = 0
     for picture in pictures:
-        origin = sha256(picture.data).hexdigest()
-        row = connection.execute(
-            "SELECT id FROM image WHERE id = ?1 UNION ALL SELECT id FROM image WHERE origin = ?1 AND origin <> id",
-            (origin,),
-        ).fetchone()
-        if row is None:
-            yield decoders.submit(_prepare, folder, incoming, picture)
-        else:
-            known: Future[_Step] = Future()
-            known.set_result(_Known(id=row["id"], caption=picture.caption, source=picture.source))
-            yield known
+        chunk.append(picture)
+        size += len(picture.data)
+        if len(chunk) >= CHUNK_PICTURES or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
-def _prepare(folder: Path, incoming: Path, new: NewPicture) -> _Step:
+def _started(
+    decoders: ThreadPoolExecutor, connection: sqlite3.Connection, incoming: Path, chunk: list[NewPicture]
+) -> Future[list[_Step]]:
+    """Begin with the chunk; what the dataset has already is not decoded again."""
+    origins = [sha256(picture.data).hexdigest() for picture in chunk]
+    known = dict(
+        connection.execute(
+            "WITH asked AS (SELECT value FROM json_each(?)) SELECT id, id FROM image WHERE id IN asked "
+            "UNION ALL SELECT origin, id FROM image WHERE origin IN asked AND origin <> id",
+            (json.dumps(origins),),
+        ).fetchall()
+    )
+
+    def work() -> list[_Step]:
+        return [
+            _Known(id=known[origin], caption=picture.caption, source=picture.source)
+            if origin in known
+            else _prepare(incoming, picture, origin)
+            for picture, origin in zip(chunk, origins, strict=True)
+        ]
+
+    return decoders.submit(work)
+
+
+def _prepare(incoming: Path, new: NewPicture, origin: str) -> _Step:
     try:
-        picture = read_picture(new.data)
+        picture = read_picture(new.data, origin)
     except RefusedPicture as error:
         return error
     caption = clean_caption(new.caption)
@@ -146,7 +198,7 @@ def _prepare(folder: Path, incoming: Path, new: NewPicture) -> _Step:
     file.write_bytes(picture.data)
     thumb = None
     if picture.thumb:
-        thumb = file.with_name(f"{file.stem}.thumb")
+        thumb = file.with_suffix(".thumb")
         thumb.write_bytes(picture.thumb)
     return _Prepared(
         image=CaptionedImage(
@@ -166,12 +218,6 @@ def _prepare(folder: Path, incoming: Path, new: NewPicture) -> _Step:
         file=file,
         thumb=thumb,
         size=len(picture.data),
-    )
-
-
-def _is_full(batch: list[_Step]) -> bool:
-    return (
-        len(batch) >= BATCH_PICTURES or sum(step.size for step in batch if isinstance(step, _Prepared)) >= BATCH_BYTES
     )
 
 
