@@ -64,7 +64,7 @@ def serve(ws: Workspace, name: str) -> None:
     while True:
         unfinished = [job for job in jobs.list_jobs(ws) if job.state not in ("succeeded", "interrupted", "cancelled")]
         if len(unfinished) < 4:
-            submit(ws, ticks=20, title=f"{name} {number}")
+            submit(ws, ticks=40, title=f"{name} {number}")
             number += 1
         time.sleep(0.1)
 

@@ -111,7 +111,7 @@ def torture(ws: Workspace, role: str, kills: int) -> None:
 
 def finish(ws: Workspace) -> list[Job]:
     """Every job of the workspace once all have ended."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 60 + 10 * len(jobs.list_jobs(ws))
     while unfinished := [job for job in jobs.list_jobs(ws) if job.state not in ENDED]:
         assert time.monotonic() < deadline, unfinished
         time.sleep(0.1)

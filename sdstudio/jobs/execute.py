@@ -10,7 +10,15 @@ from typing import Any
 
 from sdstudio.jobs.context import JobContext
 from sdstudio.jobs.failures import explain, kept
-from sdstudio.jobs.folder import CONFIG_FILE, TRACEBACK_FILE, State, read_progress, read_state
+from sdstudio.jobs.folder import (
+    CONFIG_FILE,
+    TRACEBACK_FILE,
+    State,
+    free_reserve,
+    read_progress,
+    read_state,
+    take_reserve,
+)
 from sdstudio.jobs.kinds import get_kind
 from sdstudio.jobs.locks import Lease, busy_text
 from sdstudio.jobs.ranks import run_in_ranks
@@ -31,6 +39,7 @@ def execute(context: JobContext) -> Exception | None:
         if not lease.acquire(_patience(context, lease)):
             _finish(folder, state="cancelled", message="Stopped before it began.")
             return None
+        take_reserve(folder)
         if change_state(folder, state="running", started=time.time()) is None:
             return None
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers reads it too; a log shows no bars
@@ -38,9 +47,10 @@ def execute(context: JobContext) -> Exception | None:
     except KeyboardInterrupt:
         _finish(folder, state="cancelled", message=f"Stopped before it could save. {kept(folder)}")
     except Exception as error:
-        with suppress(OSError):  # a full disk takes no traceback, and perhaps still the shorter state
+        with suppress(OSError):
             traceback.print_exc()
-            atomic_write(folder / TRACEBACK_FILE, traceback.format_exc())
+        free_reserve(folder)
+        atomic_write(folder / TRACEBACK_FILE, traceback.format_exc())
         _finish(folder, state="failed", error=explain(error, folder), traceback=TRACEBACK_FILE, exit_code=1)
         return error
     else:
@@ -80,4 +90,5 @@ def _patience(context: JobContext, lease: Lease) -> Callable[[], bool]:
 
 
 def _finish(folder: Path, **outcome: Any) -> None:
+    free_reserve(folder)
     change_state(folder, ended=time.time(), **outcome)

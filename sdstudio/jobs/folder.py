@@ -17,6 +17,9 @@ CONFIG_FILE = "config.json"
 STATE_FILE = "state.json"
 LOG_FILE = "log.txt"
 TRACEBACK_FILE = "traceback.txt"
+RESERVE_FILE = ".reserve"
+RESERVE = 2**16
+"""Bytes of the disk that a running job keeps, so that a full one still takes its traceback and its end."""
 RESTED = 3_000_000_000
 """Nanoseconds after which a file can no longer have been written twice under one time stamp."""
 
@@ -114,6 +117,15 @@ def _parsed(path: Path, stamp: tuple[int, int, int]) -> State:
 
 def write_state(folder: Path, state: State) -> None:
     write_json(folder / STATE_FILE, to_json(state))
+
+
+def take_reserve(folder: Path) -> None:
+    (folder / RESERVE_FILE).write_bytes(bytes(RESERVE))
+
+
+def free_reserve(folder: Path) -> None:
+    """Give the disk what was kept for writing the job's end, just before that is written."""
+    (folder / RESERVE_FILE).unlink(missing_ok=True)
 
 
 def read_progress(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from sqlite3 import Connection
@@ -19,7 +20,7 @@ from sdstudio.jobs.context import PROGRESS_FILE, STOP_FILE
 from sdstudio.jobs.database import delist, enlist, job_folders, listed, positions, readable_state, reorder
 from sdstudio.jobs.database import transaction as transaction
 from sdstudio.jobs.devices import check_placement, compute_devices, devices_needed, free_devices
-from sdstudio.jobs.failures import kept, oom_kills
+from sdstudio.jobs.failures import is_disk_full, kept, oom_kills
 from sdstudio.jobs.folder import (
     CONFIG_FILE,
     STATE_FILE,
@@ -99,7 +100,7 @@ def list_jobs(ws: Workspace, kind: str | None = None) -> list[Job]:
     if kind is not None:
         get_kind(kind)
     states = {folder: state for folder in job_folders(ws) if (state := readable_state(folder))}
-    with transaction(ws) as database:
+    with _while_the_disk_takes_it(), transaction(ws) as database:
         enlist(database, ((folder, state) for folder, state in states.items() if not state.has_ended))
         _advance(ws, database)
     places = positions(ws)
@@ -154,7 +155,7 @@ def wait(ws: Workspace, job_id: str, timeout: float | None = None) -> Job:
 
 def tick(ws: Workspace) -> None:
     """Bring the queue up to date: end what died, watch what lost its supervisor, start what has a free device."""
-    with transaction(ws) as database:
+    with _while_the_disk_takes_it(), transaction(ws) as database:
         _advance(ws, database)
 
 
@@ -274,6 +275,16 @@ def _advance(ws: Workspace, database: Connection) -> None:
             free = free[:needed]
             _start(folder, state, free)
         busy.update(free)
+
+
+@contextmanager
+def _while_the_disk_takes_it() -> Iterator[None]:
+    """A full disk stops the queue, and nobody from reading what is there."""
+    try:
+        yield
+    except (OSError, UserError) as error:
+        if not is_disk_full(error):
+            raise
 
 
 def _places(ws: Workspace, state: State) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 from sdstudio.jobs.context import STOP_FILE
 from sdstudio.jobs.database import transaction
 from sdstudio.jobs.failures import explain_end, kept
-from sdstudio.jobs.folder import State, last_sign, read_state, workspace_of, write_state
+from sdstudio.jobs.folder import State, free_reserve, last_sign, read_state, workspace_of, write_state
 
 STARTS = 3
 """How often a job is started when whatever killed its processes did so before any of them took it up."""
@@ -30,6 +30,7 @@ def settle(folder: Path, exit_code: int | None = None) -> State:
     if state.has_ended:
         return state
     outcome = ending(folder, state, exit_code)
+    free_reserve(folder)
     write_state(folder, outcome)
     return outcome
 
