@@ -26,6 +26,7 @@ from sdstudio.schema.pictures import CaptionedImage as CaptionedImage
 from sdstudio.schema.pictures import CaptionSource as CaptionSource
 from sdstudio.schema.pictures import Snapshot as Snapshot
 from sdstudio.schema.records import Captioner as Captioner
+from sdstudio.schema.records import Export as Export
 from sdstudio.schema.records import Family as Family
 from sdstudio.schema.records import Feature as Feature
 from sdstudio.schema.records import Method as Method

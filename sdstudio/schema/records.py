@@ -77,3 +77,19 @@ class Metric:
     better: Literal["higher", "lower"]
     needs: tuple[Literal["prompts", "drift_prompts", "reference"], ...]
     compute: Callable[..., MetricResult]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """A form that a checkpoint can travel in; one file in `exports/`.
+
+    `suffix` is that of the file, empty where the export is a folder. `refuse(folder)` is why the checkpoint in `folder`
+    cannot take this form, empty where it can. `write(ws, folder, target, metadata)` writes it.
+    """
+
+    name: str
+    label: str
+    summary: str
+    suffix: str
+    refuse: Callable[..., str]
+    write: Callable[..., None]
