@@ -51,15 +51,6 @@ class Material:
         ]
 
 
-@dataclass(frozen=True)
-class Seen:
-    """One picture of a batch as it enters training."""
-
-    picture: Image.Image
-    caption: str
-    prior: bool
-
-
 def seed_step(loop: LoopConfig, number: int) -> None:
     """Make all that micro-batch `number` draws depend on the run's seed and the number alone."""
     torch.manual_seed(derived_seed(loop.seed, "step", number))
@@ -92,8 +83,8 @@ class TrainingData:
 
     def batch(self, number: int, device: torch.device) -> Batch:
         """Micro-batch `number` of the run; draws from torch's default CPU generator."""
-        showings, size = self._showings(number)
-        captions = self._captions(showings)
+        own, prior, size = self._showings(number)
+        showings, captions = [*own, *prior], self._captions(own) + self._captions(prior)
         encoded = [self._latents.get(*self._pose(showing), size) for showing in showings]
         mean, std = (torch.stack([getattr(item, name) for item in encoded]) for name in ("mean", "std"))
         latents = scale_latents(self._latents.vae, mean + std * torch.randn(mean.shape))
@@ -107,26 +98,23 @@ class TrainingData:
             prior=torch.tensor([example.prior for example in examples], device=device),
         )
 
-    def seen(self, number: int) -> list[Seen]:
-        """What micro-batch `number` shows: the pictures before they are encoded, the captions as they are dropped."""
+    def seen(self, number: int) -> list[tuple[Image.Image, str]]:
+        """(picture, caption) of what micro-batch `number` teaches, as `batch` encodes them; prior pictures left out."""
         seed_step(self._loop, number)
-        showings, size = self._showings(number)
-        result = []
-        for showing, caption in zip(showings, self._captions(showings), strict=True):
-            picture, changed = self._pose(showing)
-            prior = self._material.examples[showing.example].prior
-            result.append(Seen(picture.opened(size, changed)[0], caption, prior))
-        return result
+        own, _, size = self._showings(number)
+        poses = [self._pose(showing) for showing in own]
+        pictures = [picture.opened(size, changed)[0] for picture, changed in poses]
+        return list(zip(pictures, self._captions(own), strict=True))
 
     def _pose(self, showing: Showing) -> tuple[Picture, Change]:
         """The picture of a showing, and how it is changed this time."""
         picture = self._material.pictures[showing.example]
         return picture, self._latents.change(picture, self._latents.variant(picture, showing.time))
 
-    def _showings(self, number: int) -> tuple[list[Showing], Size]:
+    def _showings(self, number: int) -> tuple[list[Showing], list[Showing], Size]:
+        """Those to learn, those not to forget, and the size of all."""
         own = self._own.batch(number)
-        prior = self._prior.batch(number) if self._prior else []
-        return [*own, *prior], self._sizes[own[0].example]
+        return own, self._prior.batch(number) if self._prior else [], self._sizes[own[0].example]
 
     def _captions(self, showings: list[Showing]) -> list[str]:
         """What each picture is called this time: shuffled, then dropped at random."""

@@ -1,5 +1,6 @@
 """What a run learns from: frozen snapshots and the captioned pictures in them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from sdstudio.engine.latents import look_at
 from sdstudio.jobs.context import JobContext
 from sdstudio.methods.parts import Example
 from sdstudio.schema import ExtraDataset, LoopConfig, Snapshot, TrainConfig, UserError, from_json, to_json
-from sdstudio.workspace import read_json, write_json
+from sdstudio.workspace import Workspace, read_json, write_json
 
 SNAPSHOT_FILE = "snapshot.json"
 
@@ -36,35 +37,47 @@ class Gathered:
         return Material(every, pictures, [self.repeats.get(one.path, 1) for one in every])
 
 
-def gather(config: TrainConfig, ctx: JobContext) -> Gathered:
-    """The pictures of all the config's datasets, as they were when the run began; says how many are left out.
+Freeze = Callable[[str, str, str], Snapshot]
+"""(dataset, snapshot wanted or '', name of the file that keeps it) -> the snapshot to learn from."""
+
+
+def gather(config: TrainConfig, ws: Workspace, freeze: Freeze, log: Callable[[str], None]) -> Gathered:
+    """The pictures of all the config's datasets, as `freeze` gives them; logs how many are left out.
 
     Raises UserError when a dataset is missing or empty, or holds no caption where captions are needed.
     """
     if not config.dataset:
         raise UserError("No dataset is named: choose the one to learn from.")
-    main = ExtraDataset(dataset=config.dataset, repeats=config.repeats)
-    snapshots = [_frozen(ctx, main, SNAPSHOT_FILE, config.snapshot)]
-    snapshots += [_frozen(ctx, one, f"snapshot-{one.dataset}.json") for one in config.mix]
+    sources = [ExtraDataset(dataset=config.dataset, repeats=config.repeats), *config.mix]
+    files = [SNAPSHOT_FILE, *(f"snapshot-{one.dataset}.json" for one in config.mix)]
+    wanted = [config.snapshot, *("" for _ in config.mix)]
+    snapshots = [freeze(one.dataset, hash, file) for one, hash, file in zip(sources, wanted, files, strict=True)]
     gathered = Gathered(snapshots[0])
-    for source, snapshot in zip([main, *config.mix], snapshots, strict=True):
-        _add(gathered, source, snapshot, config.loop, ctx)
+    for source, snapshot in zip(sources, snapshots, strict=True):
+        _add(gathered, source, snapshot, config.loop, ws, log)
     return gathered
 
 
-def _frozen(ctx: JobContext, source: ExtraDataset, file: str, wanted: str = "") -> Snapshot:
-    """The snapshot kept in the run's folder; at the first start the `wanted` one, or one taken now."""
+def kept_snapshot(ctx: JobContext, dataset: str, wanted: str, file: str) -> Snapshot:
+    """The snapshot in the run's folder; at the first start the `wanted` one, or one taken now, which is kept there."""
     kept = ctx.folder / file
     if kept.is_file():
         return from_json(Snapshot, read_json(kept))
-    store = open_dataset(ctx.workspace, source.dataset)
+    store = open_dataset(ctx.workspace, dataset)
     snapshot = store.load_snapshot(wanted) if wanted else store.snapshot()
     write_json(kept, to_json(snapshot))
     return snapshot
 
 
-def _add(gathered: Gathered, source: ExtraDataset, snapshot: Snapshot, loop: LoopConfig, ctx: JobContext) -> None:
-    store = open_dataset(ctx.workspace, snapshot.dataset)
+def _add(
+    gathered: Gathered,
+    source: ExtraDataset,
+    snapshot: Snapshot,
+    loop: LoopConfig,
+    ws: Workspace,
+    log: Callable[[str], None],
+) -> None:
+    store = open_dataset(ws, snapshot.dataset)
     if not snapshot.images:
         raise UserError(f"The dataset {snapshot.dataset!r} is empty: import pictures first.")
     written = loop.caption_mode == "as written" and not source.regularisation
@@ -73,9 +86,7 @@ def _add(gathered: Gathered, source: ExtraDataset, snapshot: Snapshot, loop: Loo
         raise UserError(f"No picture of {snapshot.dataset!r} has a caption: write or draft captions first (Annotate).")
     left_out = len(snapshot.images) - len(images)
     if left_out:
-        ctx.log(
-            f"{left_out} of {len(snapshot.images)} pictures of {snapshot.dataset!r} have no caption and are left out."
-        )
+        log(f"{left_out} of {len(snapshot.images)} pictures of {snapshot.dataset!r} have no caption and are left out.")
     choice = snapshot.fit if loop.fit == "dataset" else loop.fit
     fit.check(choice)
     place = gathered.regularisation if source.regularisation else gathered.captioned

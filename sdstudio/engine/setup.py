@@ -15,7 +15,7 @@ from sdstudio.engine.captions import weighted
 from sdstudio.engine.checkpoints import TrainingState
 from sdstudio.engine.data import Material, TrainingData
 from sdstudio.engine.distributed import first_alone, start
-from sdstudio.engine.examples import Gathered, gather
+from sdstudio.engine.examples import Gathered, gather, kept_snapshot
 from sdstudio.engine.generate import draw_with, flag_logger
 from sdstudio.engine.latents import LatentCache
 from sdstudio.engine.loss import noise_schedule
@@ -55,7 +55,7 @@ def set_up(config: TrainConfig, ctx: JobContext) -> Run:
     check_optimizer(loop, device)
     accelerator = start(loop.mixed_precision, cpu=device.type == "cpu")
     with first_alone(accelerator):
-        gathered = gather(config, ctx)
+        gathered = gather(config, ws, partial(kept_snapshot, ctx), ctx.log)
     ctx.progress(0, loop.steps, "steps", "loading the base model")
     model = load_base(ws, config.base_model)
     pipeline = model.pipeline.to(device)
