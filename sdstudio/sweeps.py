@@ -44,6 +44,11 @@ class Cell:
         """False for what is done, under way or waiting already."""
         return self.run is None or self.run.state in UNFINISHED
 
+    @property
+    def status(self) -> str:
+        """'new', or the run and the state it is in."""
+        return f"{self.run.id} {self.run.state}" if self.run else "new"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:

@@ -92,8 +92,8 @@ def settings_file(path: str) -> dict[str, Any]:
 
 
 def config_of(kind: type[T], arguments: argparse.Namespace, fields: Sequence[Field], under: Any = None) -> T:
-    """The config: `under` (or the --config file), with the flags that were given on top."""
-    settings = settings_file(arguments.config) if arguments.config else under or {}
+    """The config: `under`, with the --config file on top, and the flags that were given on top of that."""
+    settings = merge(under or {}, settings_file(arguments.config) if arguments.config else {})
     config = from_json(kind, merge(settings, given(arguments, fields)))
     if getattr(config, "dataset", None) == "":
         raise UserError("No dataset is named: give --dataset NAME (see `sdstudio dataset list`).")

@@ -1,55 +1,37 @@
-"""`sdstudio caption`, `train`, `generate` and `evaluate`."""
+"""`sdstudio caption`, `generate` and `evaluate`."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sdstudio.cli.flags import Command, add_job_flags, config_of, peek, plugin_fields
 from sdstudio.cli.outcomes import do
 from sdstudio.cli.protocol import default_protocol
+from sdstudio.cli.training import TRAINING
 from sdstudio.options import Field, add_flags, describe
-from sdstudio.schema import CaptionConfig, GenerateConfig, ModelRef, Protocol, TrainConfig, UserError
+from sdstudio.schema import CaptionConfig, GenerateConfig, ModelRef, Protocol, UserError
 from sdstudio.workspace import Workspace
 
 MODEL_HELP = "a model to ask: 'base', a run's id, a checkpoint folder, or a base model; may be given several times"
 
 
-# ---------------------------------------------------------------- caption, train
+# ---------------------------------------------------------------- caption
 
 
-def _caption_fields(argv: Sequence[str]) -> list[Field]:
+def _configure_caption(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    common = describe(CaptionConfig)
     name = peek(argv, "captioner", CaptionConfig().captioner)
-    return [*describe(CaptionConfig), *plugin_fields("sdstudio.captioners", "captioner", name, "options.")]
-
-
-def _train_fields(argv: Sequence[str]) -> list[Field]:
-    name = peek(argv, "method", TrainConfig().method)
-    return [*describe(TrainConfig), *plugin_fields("sdstudio.methods", "method", name, "method_options.")]
-
-
-def _configure_plugin_job(
-    fields_of: Callable[[Sequence[str]], list[Field]],
-) -> Callable[[argparse.ArgumentParser, Sequence[str]], None]:
-    def configure(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
-        fields = fields_of(argv)
-        own = [item for item in fields if "options." in item.name]
-        common = [item for item in fields if item not in own]
-        add_flags(child, [item for item in common if not item.advanced], "settings")
-        add_flags(child, own, "options of the chosen plug-in")
-        add_flags(child, [item for item in common if item.advanced], "more settings")
-        child.set_defaults(fields=fields)
-        add_job_flags(child)
-
-    return configure
+    own = plugin_fields("sdstudio.captioners", "captioner", name, "options.")
+    add_flags(child, [item for item in common if not item.advanced], "settings")
+    add_flags(child, own, f"options of {name}")
+    add_flags(child, [item for item in common if item.advanced], "more settings")
+    child.set_defaults(fields=[*common, *own])
+    add_job_flags(child)
 
 
 def _caption(ws: Workspace, arguments: argparse.Namespace) -> int:
     return do(ws, arguments, "caption", config_of(CaptionConfig, arguments, arguments.fields))
-
-
-def _train(ws: Workspace, arguments: argparse.Namespace) -> int:
-    return do(ws, arguments, "train", config_of(TrainConfig, arguments, arguments.fields))
 
 
 # ---------------------------------------------------------------- generate, evaluate
@@ -120,19 +102,10 @@ MAKING = {
     "caption": Command(
         help="Draft a caption for each picture of a dataset; a person's caption is never overwritten.",
         run=_caption,
-        configure=_configure_plugin_job(_caption_fields),
+        configure=_configure_caption,
         examples="  sdstudio caption --dataset mine\n  sdstudio caption --dataset mine --no-only-empty --detach",
     ),
-    "train": Command(
-        help="Teach a model what a dataset shows; the options listed are those of the chosen --method.",
-        run=_train,
-        configure=_configure_plugin_job(_train_fields),
-        examples=(
-            "  sdstudio train --dataset asim-style --method lora --rank 16 --steps 600\n"
-            "  sdstudio train --method sam --help\n"
-            "  sdstudio train --config run.json --seed 1 --detach"
-        ),
-    ),
+    **TRAINING,
     "generate": Command(
         help="Draw pictures for each prompt from each model, with the same seeds; prints the files.",
         run=_generate,

@@ -1,0 +1,89 @@
+"""`sdstudio train` and `sdstudio sweep`, without training: pytest tests/test_cli_training.py"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_models import make_dataset
+
+from sdstudio import jobs
+from sdstudio.cli import main
+from sdstudio.cli.outcomes import EXIT_OK, EXIT_USER
+from sdstudio.schema import TrainConfig, from_json
+from sdstudio.workspace import Workspace, write_json
+
+
+@pytest.fixture
+def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace with one small dataset and without the starter's examples, whose jobs stay in the queue."""
+    monkeypatch.setenv("SDSTUDIO_WORKSPACE", str(tmp_path))
+    monkeypatch.setattr("sdstudio.cli.install_starter", lambda workspace: None)
+    monkeypatch.setattr("sdstudio.jobs.queue.tick", lambda workspace: None)
+    workspace = Workspace(tmp_path)
+    make_dataset(workspace)
+    return workspace
+
+
+def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> Any:
+    """What the command prints as JSON."""
+    assert main([*argv, "--json"]) == EXIT_OK
+    return json.loads(capsys.readouterr().out)
+
+
+def test_print_config_is_complete_and_can_be_given_back(
+    ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["train", "--dataset", "toys", "--method", "lora", "--rank", "4", "--steps", "30", "--print-config"]
+    config = printed(capsys, *argv)
+    assert config["method_options"]["rank"] == 4 and config["method_options"]["targets"]
+    assert config["loop"]["steps"] == 30 and config["name"] == "lora toys"
+    write_json(tmp_path / "run.json", config)
+    again = printed(capsys, "train", "--config", str(tmp_path / "run.json"), "--print-config", "--seed", "3")
+    assert again == {**config, "loop": {**config["loop"], "seed": 3}}
+    assert jobs.list_jobs(ws) == []
+
+
+def test_a_kohya_config_lies_under_the_flags(ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "cat.toml"
+    file.write_text('network_module = "networks.lora"\nnetwork_dim = 8\nmax_train_steps = 90\nclip_skip = 2\n')
+    argv = ["train", "--kohya", str(file), "--dataset", "toys", "--base-model", "starter", "--steps", "70"]
+    assert main([*argv, "--print-config"]) == EXIT_OK
+    out, error = capsys.readouterr()
+    config = from_json(TrainConfig, json.loads(out))
+    assert (config.method, config.method_options["rank"], config.loop.steps) == ("lora", 8, 70)
+    assert error.startswith("cat.toml: clip_skip is not taken: ") and len(error.splitlines()) == 1
+
+
+def test_a_sweep_is_listed_then_queued_once(ws: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["sweep", "--dataset", "toys", "--grid", "learning-rate=1e-4,1e-3", "--grid", "steps=20,40", "--rank", "2"]
+    listed = printed(capsys, *argv, "--dry-run")
+    assert [cell["status"] for cell in listed] == ["new"] * 4 and jobs.list_jobs(ws) == []
+    sweep = printed(capsys, *argv)
+    assert {cell["run"] for cell in sweep["cells"]} == {job.id for job in jobs.list_jobs(ws)}
+    assert main(argv) == EXIT_OK
+    out = capsys.readouterr().out
+    assert "0 of 4 runs queued" in out and out.count("--model ") == 5
+    assert len(jobs.list_jobs(ws)) == 4
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["train", "--kohya", "missing.toml"], "missing.toml cannot be read"),
+        (["train", "--kohya", "CONFIG"], "no training config of kohya's"),
+        (["train", "--dataset", "toys", "--method", "magic"], "no method named 'magic'"),
+        (["train", "--print-config"], "No dataset is named"),
+        (["sweep", "--dataset", "toys"], "--grid"),
+        (["sweep", "--dataset", "toys", "--grid", "steps"], "no axis"),
+        (["sweep", "--dataset", "toys", "--grid", "stepz=1"], "did you mean steps"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_no_job(
+    ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], said: str
+) -> None:
+    (tmp_path / "other.toml").write_text("title = 'not a config'\n")
+    assert main([str(tmp_path / "other.toml") if word == "CONFIG" else word for word in argv]) == EXIT_USER
+    error = capsys.readouterr().err
+    assert said in error and len(error.splitlines()) == 1
+    assert jobs.list_jobs(ws) == []
