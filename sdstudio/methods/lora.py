@@ -115,12 +115,16 @@ def matrices(model: Any) -> dict[str, Any]:
 
 
 def load(pipeline: Any, folder: Path, options: Any) -> None:
-    """Take the LoRA file into U-Net and text encoders; a UserError when it was made for another kind of model."""
+    """Take the LoRA file into U-Net and text encoders, or into the matrices that `prepare` has added to them.
+
+    Raises UserError when it was made for another kind of model or other matrices.
+    """
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
     try:
-        pipeline.load_lora_weights(folder, weight_name=WEIGHTS, adapter_name=ADAPTER)
+        if ADAPTER not in getattr(pipeline.unet, "peft_config", {}):
+            pipeline.load_lora_weights(folder, weight_name=WEIGHTS, adapter_name=ADAPTER)
         saved, loaded = load_file(folder / WEIGHTS), set()
         for component, model in {"unet": pipeline.unet, **text_encoders(pipeline)}.items():
             if ADAPTER in getattr(model, "peft_config", {}):

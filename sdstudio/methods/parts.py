@@ -88,11 +88,14 @@ def text_encoders(pipeline: Any) -> dict[str, Any]:
 
 
 def named_parameters(pipeline: Any) -> dict[str, Any]:
-    """The U-Net's parameters by their own names, the text encoders' behind 'text_encoder.' or 'text_encoder_2.'."""
+    """The U-Net's parameters by their own names, the text encoders' behind 'text_encoder.' or 'text_encoder_2.'.
+
+    A layer that has got LoRA beside it keeps its name.
+    """
     named = dict(pipeline.unet.named_parameters())
     for component, encoder in text_encoders(pipeline).items():
         named |= {f"{component}.{name}": value for name, value in encoder.named_parameters()}
-    return named
+    return {name.replace(".base_layer.", "."): value for name, value in named.items()}
 
 
 def text_parameters(pipeline: Any) -> dict[str, Any]:

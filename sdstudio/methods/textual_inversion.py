@@ -127,7 +127,10 @@ def save(pipeline: Any, trainable: Trainable, folder: Path) -> None:
 
 
 def load(pipeline: Any, folder: Path, options: Any) -> None:
-    """Teach tokenizers and text encoders the word; a UserError when the vectors are another model's."""
+    """Teach tokenizers and text encoders the word, or give its vectors to the one that `prepare` has added.
+
+    Raises UserError when they are another model's, or more or fewer.
+    """
     from safetensors.torch import load_file
 
     encoders = text_encoders(pipeline)
@@ -135,9 +138,15 @@ def load(pipeline: Any, folder: Path, options: Any) -> None:
     try:
         for component, encoder in encoders.items() if fits else ():
             words = load_file(folder / FILES[component])
-            tokenizer = _tokenizer(pipeline, component)
-            pipeline.load_textual_inversion(words, tokenizer=tokenizer, text_encoder=encoder)
-    except ValueError:
+            learned = getattr(encoder.get_input_embeddings(), "learned", None)
+            if learned is None:
+                tokenizer = _tokenizer(pipeline, component)
+                pipeline.load_textual_inversion(words, tokenizer=tokenizer, text_encoder=encoder)
+            else:
+                (vectors,) = words.values()
+                fits = fits and vectors.shape == learned.shape
+                learned.data.copy_(vectors)
+    except (ValueError, RuntimeError):
         fits = False
     if not fits:
         raise UserError(
