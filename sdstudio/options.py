@@ -6,7 +6,7 @@ The same description draws the forms of the pages, so a flag and a widget never 
 import argparse
 import dataclasses
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -128,11 +128,16 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def add_flags(
-    parser: argparse.ArgumentParser, fields: Iterable[Field], title: str, positional: Sequence[str] = ()
+    parser: argparse.ArgumentParser,
+    fields: Iterable[Field],
+    title: str,
+    positional: Sequence[str] = (),
+    in_full: Collection[str] = (),
 ) -> None:
     """One flag for each field, under `title`; those named in `positional` are arguments without dashes.
 
-    A flag carries the last part of the field's name ('--steps' for 'loop.steps'). Only flags that were given show up
+    A flag carries the last part of the field's name ('--steps' for 'loop.steps'), the whole of it where that part is
+    in `in_full` ('--loop-steps'). Only flags that were given show up
     in the parsed arguments, as text: `from_json` turns them into numbers and refuses what is none.
     """
     group = parser.add_argument_group(title)
@@ -142,7 +147,7 @@ def add_flags(
         if item.name in positional:
             group.add_argument(item.name, metavar=last.upper(), help=help)
             continue
-        flag = f"--{last.replace('_', '-')}"
+        flag = "--" + (item.name if last in in_full else last).replace("_", "-").replace(".", "-")
         if item.type == "bool":
             group.add_argument(
                 flag, dest=item.name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=help

@@ -44,6 +44,12 @@ def test_print_config_is_complete_and_can_be_given_back(
     assert jobs.list_jobs(ws) == []
 
 
+def test_a_name_that_method_and_loop_share_has_two_flags(ws: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["train", "--dataset", "toys", "--method", "dreambooth", "--class-word", "toy", "--loop-class-word", "doll"]
+    config = printed(capsys, *argv, "--print-config")
+    assert (config["method_options"]["class_word"], config["loop"]["class_word"]) == ("toy", "doll")
+
+
 def test_a_kohya_config_lies_under_the_flags(ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "cat.toml"
     file.write_text('network_module = "networks.lora"\nnetwork_dim = 8\nmax_train_steps = 90\nclip_skip = 2\n')

@@ -10,6 +10,7 @@ from sdstudio.cli.flags import Command, Parser, add_job_flags, config_of, peek, 
 from sdstudio.cli.outcomes import EXIT_OK, do
 from sdstudio.options import Field, add_flags, describe
 from sdstudio.schema import TrainConfig, UserError, to_json
+from sdstudio.sweeps import short_name
 from sdstudio.workspace import Workspace
 
 
@@ -83,8 +84,9 @@ def _add_settings(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     common = describe(TrainConfig)
     add_flags(child, [item for item in common if not item.advanced], "settings")
     add_flags(child, own, f"options of {method}")
+    twice = {short_name(item.name) for item in own}  # the method's option has the short flag
     for section, fields in _by_section(item for item in common if item.advanced).items():
-        add_flags(child, fields, section.lower() or "more settings")
+        add_flags(child, fields, section.lower() or "more settings", in_full=twice)
     child.set_defaults(fields=[*common, *own], under=under, left=left)
 
 
