@@ -20,12 +20,12 @@ def main() -> None:
     if in_address("job"):
         show_job(workspace, in_address("job"))
         return
-    everything = jobs.list_jobs(workspace)
-    deleted = jobs.trash(workspace)
+    everything, deleted = jobs.list_jobs(workspace), jobs.trash(workspace)
+    owners = len({job.owner for job in everything if job.owner}) > 1
     show_last_deleted(workspace, deleted)
-    show_live(workspace, [job for job in everything if is_live(job)])
-    say_nothing_runs(workspace, everything)
-    show_ended(workspace, [job for job in everything if not is_live(job)])
+    show_live(workspace, [job for job in everything if is_live(job)], owners)
+    say_nothing_runs(everything)
+    show_ended(workspace, [job for job in everything if not is_live(job)], owners)
     show_trash(workspace, deleted)
 
 

@@ -61,7 +61,7 @@ def queue_order(workspace: Workspace) -> list[str]:
 
 
 def test_a_running_job_says_how_far_how_fast_and_what(workspace: Workspace) -> None:
-    job = running(workspace, HOSTILE, owner="anna")
+    job = running(workspace, HOSTILE)
     context = JobContext(workspace, job.folder)
     context.progress(0, 200, "steps")
     context.metrics(step=41, loss=0.5, lr=1e-4)
@@ -72,7 +72,7 @@ def test_a_running_job_says_how_far_how_fast_and_what(workspace: Workspace) -> N
     said = words(app)
     assert literal(HOSTILE) in said and "elsewhere.example" not in said.replace(literal(HOSTILE), "")
     assert "Loss **0\\.25**" in said and "Learning rate **0\\.0001**" in said
-    assert "Pictures · CPU · anna" in said
+    assert literal("Pictures · CPU · for 1 min") in said
     bars = [bar.proto.text for bar in app.get("progress")]
     assert any(text.startswith("42 of 200 steps") and text.endswith(literal("half *way*")) for text in bars)
     assert [block.value for block in app.code] == ["the last line"]
@@ -177,6 +177,15 @@ def test_why_it_failed_is_said_letter_by_letter(workspace: Workspace) -> None:
     assert [item.value for item in app.error] == [r"The disk is full\: \*free\* some\."]
     [traceback] = [item for item in app.expander if item.label == "Traceback"]
     assert not traceback.proto.expanded and traceback.code[0].value == "Traceback: in engine.py"
+
+
+def test_owners_are_named_where_there_are_several(workspace: Workspace) -> None:
+    job = ended(workspace, "one", owner="anna")
+    assert "anna" not in words(open_page("jobs")) and "by anna" in words(open_page("jobs", job=job.id))
+    ended(workspace, "two", owner="ben")
+    asked(workspace, "three", owner="*eve*")
+    said = words(open_page("jobs"))
+    assert "anna" in said and "ben" in said and literal("*eve*") in said
 
 
 def test_many_jobs_come_a_page_at_a_time(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

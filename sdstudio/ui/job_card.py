@@ -56,7 +56,7 @@ def card(workspace: Workspace, job: Job, more: Callable[[], None] | None = None)
         with st.container(horizontal=True, vertical_alignment="center"):
             state_badge(job)
             st.markdown(f"**{literal(title_of(job))}**", width="stretch")
-            st.caption(times(job), width="content")
+            st.caption(literal(f"{facts(job)} · {times(job)}"), width="content")
             if is_live(job):
                 stop_buttons(workspace, job)
             elif job.state != "succeeded":
@@ -67,15 +67,14 @@ def card(workspace: Workspace, job: Job, more: Callable[[], None] | None = None)
             st.caption(literal(job.message))
         if job.error:
             st.error(literal(job.error), icon=":material/error:")
-        st.caption(literal(facts(job)))
         traceback(job)
         if more:
             more()
 
 
-def state_badge(job: Job) -> None:
+def state_badge(job: Job, width: int | Literal["content"] = "content") -> None:
     color, icon = BADGES[job.state]
-    st.badge(job.state, icon=icon, color=color)
+    st.badge(job.state, icon=icon, color=color, width=width)
 
 
 def traceback(job: Job) -> None:

@@ -30,6 +30,7 @@ def main() -> None:
     st.set_page_config(page_title="SD Studio", page_icon=_COMPONENTS / "icon.svg", layout="wide")
     st.logo(str(_COMPONENTS / "logo.svg"), size="large", icon_image=str(_COMPONENTS / "icon.svg"))
     st.html(_COMPONENTS / "studio.css")
+    st.html(_COMPONENTS / "jobs.css")
     pages = [st.Page(page_file(name), title=title, icon=icon, default=name == "home") for name, title, icon in PAGES]
     page = st.navigation(pages)
     try:

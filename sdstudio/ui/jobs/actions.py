@@ -1,7 +1,7 @@
 """What a person can do to a job. Every button carries the job's id in its key and in what it calls, never a place."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -51,10 +51,11 @@ def stop_buttons(workspace: Workspace, job: Job) -> None:
         )
 
 
-def resume_button(workspace: Workspace, job: Job) -> None:
+def resume_button(workspace: Workspace, job: Job, type: Literal["secondary", "tertiary"] = "secondary") -> None:
     st.button(
         "Resume",
         key=f"resume-{job.id}",
+        type=type,
         icon=":material/resume:",
         on_click=carry_out,
         args=(jobs.resume_job, workspace, job.id),

@@ -48,9 +48,9 @@ def where_text(job: Job) -> str:
     return device if job.backend == "local" else " ".join(part for part in (job.backend.capitalize(), device) if part)
 
 
-def facts(job: Job) -> str:
-    """Kind, place and owner in one line."""
-    return " · ".join(part for part in (kind_label(job.kind), where_text(job), job.owner) if part)
+def facts(job: Job, owner: bool = False) -> str:
+    """Kind and place in one line; with `owner` also who asked for it."""
+    return " · ".join(part for part in (kind_label(job.kind), where_text(job), job.owner if owner else "") if part)
 
 
 def progress_text(job: Job) -> str:

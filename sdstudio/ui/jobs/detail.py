@@ -17,10 +17,9 @@ LINES = 200
 
 def show_job(workspace: Workspace, job_id: str) -> None:
     """The page while the address says `job=…`."""
+    put_in_address("job", job_id)  # a link within the same page does not, and a reload would lead elsewhere
     with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button("All jobs", key="back", icon=":material/arrow_back:"):
-            put_in_address("job", "")
-            st.rerun()
+        st.button("All jobs", key="back", icon=":material/arrow_back:", on_click=put_in_address, args=("job", ""))
         with told():
             job = jobs.get_job(workspace, job_id)
             with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
@@ -46,7 +45,8 @@ def show_details(job: Job) -> None:
 def show_moments(job: Job) -> None:
     moments = {"Asked for": job.created, "Started": job.started, "Ended": job.ended}
     said = " · ".join(f"{name} {at(moment)}" for name, moment in moments.items() if moment is not None)
-    st.caption(f"{literal(said)} · {literal(job.id)}")
+    owner = f" by {job.owner}" if job.owner else ""
+    st.caption(literal(f"{said}{owner} · {job.id}"))
 
 
 def show_numbers(job: Job) -> None:
@@ -54,7 +54,7 @@ def show_numbers(job: Job) -> None:
     said = numbers(jobs.latest_metrics(job))
     if not said:
         return
-    with st.container(horizontal=True, key=f"numbers-{job.id}"):
+    with st.container(horizontal=True, key=f"numbers-{job.id}", gap="large"):
         for name, value in said.items():
             st.metric(literal(name), value, width="content")
 

@@ -18,32 +18,32 @@ ALL = "All"
 KIND, OUTCOME, OWNER, WORDS, PAGE = "kind-of-job", "ended-as", "owned-by", "in-title", "ended-page"
 
 
-def show_ended(workspace: Workspace, ended: Sequence[Job]) -> None:
+def show_ended(workspace: Workspace, ended: Sequence[Job], owners: bool) -> None:
+    """The lines of those that are looked for, with their owners where `owners`."""
     if not ended:
         return
     st.subheader("Ended")
-    found = _filtered(ended)
+    found = _filtered(ended, owners)
     if not found:
         st.info("No job matches these filters.", icon=":material/filter_alt_off:")
         st.button("Show all jobs", key="show-all-jobs", on_click=_show_all)
         return
     pages = -(-len(found) // PAGE_SIZE)
-    rows = st.container(border=True, key="ended", gap="xsmall")
+    rows = st.container(border=True, key="jobs-ended", gap="xsmall")
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         page = st.pagination(pages, key=PAGE, bind="query-params") if pages > 1 else 1
         st.caption(count(len(found), "job"), width="content")
     with rows:
         for job in found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]:
-            _row(workspace, job)
+            _row(workspace, job, owners)
 
 
-def _filtered(ended: Sequence[Job]) -> list[Job]:
+def _filtered(ended: Sequence[Job], owners: bool) -> list[Job]:
     kinds = list(dict.fromkeys(job.kind for job in ended))
-    owners = sorted({job.owner for job in ended if job.owner})
     with st.container(horizontal=True, vertical_alignment="bottom"):
         kind = _choice("Kind", KIND, {kind_label(kind): kind for kind in kinds})
         state = _choice("Ended as", OUTCOME, {state: state for state in ENDED})
-        owner = _choice("Owner", OWNER, {owner: owner for owner in owners}) if len(owners) > 1 else ""
+        owner = _choice("Owner", OWNER, {job.owner: job.owner for job in ended if job.owner}) if owners else ""
         words = st.text_input(
             "Title contains",
             type="search",
@@ -82,16 +82,16 @@ def _show_all() -> None:
     _first_page()
 
 
-def _row(workspace: Workspace, job: Job) -> None:
+def _row(workspace: Workspace, job: Job, owners: bool) -> None:
     with st.container(key=f"job-row-{job.id}", gap=None):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            state_badge(job)
+        with st.container(horizontal=True, vertical_alignment="center", key=f"job-line-{job.id}"):
+            state_badge(job, width=104)
             details_link(job, title_of(job), kind_icon(job.kind))
-            st.caption(literal(f"{facts(job)} · {times(job)}"), width="content")
+            st.caption(literal(f"{facts(job, owners)} · {times(job)}"), width="content")
             if job.state == "succeeded":
                 result_link(job, short=True)
             else:
-                resume_button(workspace, job)
+                resume_button(workspace, job, type="tertiary")
             ended_menu(workspace, job)
         if job.error or job.message:
             st.caption(literal(job.error or job.message))

@@ -9,6 +9,8 @@ from sdstudio.ui.text import literal
 from sdstudio.workspace import Workspace
 
 POLL_SECONDS = 3.0
+SHOWN = 3
+LETTERS = 28
 
 
 @st.fragment(run_every=POLL_SECONDS)
@@ -20,12 +22,16 @@ def show_indicator(workspace: Workspace) -> None:
     waiting = len(live) - len(running)
     said = [f"{len(running):,} running"] if running else []
     said += [f"{waiting:,} queued"] if waiting else []
-    st.page_link(
-        page_file("jobs"),
-        label=", ".join(said) or "No job is running",
-        icon=":material/progress_activity:" if live else ":material/check_circle:",
-    )
-    if running:
-        job = running[0]
-        state = f" · {share(job):.0%}" if job.total else f" · {job.state}"
-        st.progress(share(job), text=literal(title_of(job)[:40] + state))
+    with st.container(key="indicator", gap="xsmall"):
+        st.page_link(
+            page_file("jobs"),
+            label=", ".join(said) or "No job is running",
+            icon=":material/progress_activity:" if live else ":material/check_circle:",
+        )
+        for job in running[:SHOWN]:
+            state = f"{share(job):.0%}" if job.total else job.state
+            st.progress(share(job), text=literal(f"{shortened(title_of(job))} · {state}"))
+
+
+def shortened(title: str) -> str:
+    return title if len(title) <= LETTERS else f"{title[: LETTERS - 1].rstrip()}…"

@@ -1,6 +1,7 @@
 """What runs and what waits, looked at again every few seconds; and where jobs run on this machine."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import streamlit as st
 
@@ -19,8 +20,11 @@ POLL_SECONDS = 2.0
 LINES = 12
 
 
-def show_live(workspace: Workspace, drawn: Sequence[Job]) -> None:
-    """Running and queued jobs. When one of `drawn` ended, or another was asked for, the whole page runs once."""
+def show_live(workspace: Workspace, drawn: Sequence[Job], owners: bool) -> None:
+    """Running and queued jobs, with their owners where `owners`.
+
+    When one of `drawn` ended, or another was asked for, the whole page runs once.
+    """
     known = {job.id for job in drawn}
 
     @st.fragment(run_every=POLL_SECONDS)
@@ -32,7 +36,7 @@ def show_live(workspace: Workspace, drawn: Sequence[Job]) -> None:
         running = [job for job in live if job.state != "queued"]
         show_devices(running)
         show_running(workspace, running)
-        show_queue(workspace, [job for job in live if job.state == "queued"])
+        show_queue(workspace, [job for job in live if job.state == "queued"], owners)
 
     refresh()
 
@@ -60,37 +64,35 @@ def show_running(workspace: Workspace, running: Sequence[Job]) -> None:
     st.subheader("Running")
     for job in running:
 
-        def more(job: Job = job) -> None:
-            line = numbers_line(job)
-            if line:
-                st.markdown(line)
+        def foot(job: Job = job) -> None:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(numbers_line(job), width="stretch")
+                result_link(job)
+                details_link(job, "Details", ":material/arrow_forward:", width="content")
             with st.expander("Log", icon=":material/terminal:", key=f"log-{job.id}"):
                 show_log(job, LINES)
-            with st.container(horizontal=True):
-                result_link(job)
-                details_link(job, "Details")
 
-        card(workspace, job, more)
+        card(workspace, job, foot)
 
 
-def show_queue(workspace: Workspace, queued: Sequence[Job]) -> None:
+def show_queue(workspace: Workspace, queued: Sequence[Job], owners: bool) -> None:
     if not queued:
         return
     st.subheader(f"Queued: {len(queued):,}")
-    with st.container(border=True, key="queue", gap="xsmall"):
+    with st.container(border=True, key="jobs-queue", gap="xsmall"):
         for place, job in enumerate(queued, start=1):
-            with st.container(horizontal=True, vertical_alignment="center", key=f"queued-{job.id}"):
-                st.markdown(f":gray[{place}]", width="content")
+            with st.container(horizontal=True, vertical_alignment="center", key=f"job-line-{job.id}"):
+                st.markdown(f":gray[{place}]", width=24)
                 details_link(job, title_of(job), kind_icon(job.kind))
-                st.caption(f"{literal(facts(job))} · asked for {ago(job.created)}", width="content")
+                st.caption(literal(f"{facts(job, owners)} · asked for {ago(job.created)}"), width="content")
                 move_buttons(workspace, job, is_first=place == 1, is_last=place == len(queued))
 
 
-def details_link(job: Job, label: str, icon: str = ":material/list_alt:") -> None:
-    st.page_link(page_file("jobs"), label=literal(label), icon=icon, query_params={"job": job.id}, width="stretch")
+def details_link(job: Job, label: str, icon: str, width: Literal["stretch", "content"] = "stretch") -> None:
+    st.page_link(page_file("jobs"), label=literal(label), icon=icon, query_params={"job": job.id}, width=width)
 
 
-def say_nothing_runs(workspace: Workspace, everything: Sequence[Job]) -> None:
+def say_nothing_runs(everything: Sequence[Job]) -> None:
     """What to do when no job was ever asked for, or none is under way."""
     if any(is_live(job) for job in everything):
         return

@@ -14,11 +14,11 @@ SHOWN = 50
 
 
 def show_last_deleted(workspace: Workspace, deleted: list[Job]) -> None:
-    """Says what was just deleted, with a button to take it back; gone when the page is left."""
+    """At the foot of the window: what was just deleted, with a button to take it back; gone when the page is left."""
     job = next((job for job in deleted if job.id == in_address("deleted")), None)
     if job is None:
         return
-    with st.container(border=True, horizontal=True, vertical_alignment="center", key="last-deleted"):
+    with st.bottom, st.container(border=True, horizontal=True, vertical_alignment="center", key="last-deleted"):
         st.markdown(f":material/delete: **{literal(title_of(job))}** is in the trash.", width="stretch")
         st.button("Undo", key=f"undo-{job.id}", icon=":material/undo:", on_click=_restore, args=(workspace, job.id))
 
@@ -28,7 +28,7 @@ def show_trash(workspace: Workspace, deleted: list[Job]) -> None:
         return
     with st.expander(f"Trash: {count(len(deleted), 'job')}", icon=":material/delete:", key="trash"):
         for job in deleted[:SHOWN]:
-            with st.container(horizontal=True, vertical_alignment="center", key=f"trashed-{job.id}"):
+            with st.container(horizontal=True, vertical_alignment="center", key=f"job-line-{job.id}"):
                 st.markdown(f"{kind_icon(job.kind)} {literal(title_of(job))}", width="stretch")
                 st.caption(f"{literal(facts(job))} · deleted {ago(job.deleted or job.created)}", width="content")
                 st.button(
