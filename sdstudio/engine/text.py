@@ -62,14 +62,14 @@ class Texts:
         read = [weighted(caption) for caption in captions]
         text = self._family.encode_prompts(self._pipeline, [item.text for item in read])
         hidden = text["encoder_hidden_states"]
-        return {**text, "encoder_hidden_states": _weighed(hidden, token_weights(self._pipeline.tokenizer, read))}
+        return {**text, "encoder_hidden_states": weighed(hidden, token_weights(self._pipeline.tokenizer, read))}
 
 
 def _size(row: dict[str, Tensor]) -> int:
     return sum(value.nbytes for value in row.values())
 
 
-def _weighed(hidden: Tensor, weights: Tensor) -> Tensor:
+def weighed(hidden: Tensor, weights: Tensor) -> Tensor:
     """Token embeddings (N, T, W) times their weights (N, T), each caption brought back to its own norm.
 
     As AUTOMATIC1111's web UI does, but for the norm: it keeps the mean, which may be near zero and then scales wildly.

@@ -29,6 +29,7 @@ from sdstudio.schema.records import Captioner as Captioner
 from sdstudio.schema.records import Export as Export
 from sdstudio.schema.records import Family as Family
 from sdstudio.schema.records import Feature as Feature
+from sdstudio.schema.records import Guidance as Guidance
 from sdstudio.schema.records import Method as Method
 from sdstudio.schema.records import Metric as Metric
 from sdstudio.schema.training import Checkpoint as Checkpoint

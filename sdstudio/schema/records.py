@@ -45,6 +45,23 @@ class Family:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Guidance:
+    """A way to steer the picture while it forms; one file in `guidance/`.
+
+    `check(prompt, options)` raises a UserError for a prompt that it cannot take. `steer(request, options)` returns the
+    Steering of one batch (see engine.steering).
+    """
+
+    name: str
+    label: str
+    summary: str
+    paper: str
+    Options: type
+    check: Callable[..., None]
+    steer: Callable[..., Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Captioner:
     """Pictures to draft captions; one file in `captioners/`."""
 
