@@ -178,8 +178,10 @@ def _metavar(item: Field) -> str:
 
 def _help(item: Field) -> str:
     default = " ".join(str(value) for value in item.default) if item.many else item.default
-    shown = default is not dataclasses.MISSING and default not in ("", None)
+    shown = default is not dataclasses.MISSING and default not in ("", None) and not (item.zero and default == 0)
     facts = [f"default {default} {item.unit}".strip()] if shown else []
+    if item.zero:
+        facts.append(f"{'default ' if default == 0 else ''}0: {item.zero}")
     if item.low is not None and item.high is not None:
         facts.append(f"{item.low:g} to {item.high:g}")
     elif item.low is not None:

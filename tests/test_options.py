@@ -102,5 +102,9 @@ def test_a_setting_counts_only_beside_its_switch() -> None:
         paths = {f"options.{name}": value for name, value in values.items()}
         return [item.label for item in fields.values() if item.counts(paths)]
 
+    parser = argparse.ArgumentParser()
+    add_flags(parser, fields.values(), "settings")
+    assert "default 0: the room's own" in " ".join(parser.format_help().split())
+
     assert counting(loud=False, mode="slow") == ["Loud", "Mode"]
     assert counting(loud=True, mode="fast") == ["Loud", "Volume", "Mode", "Pace"]

@@ -16,7 +16,11 @@ class Options(full.Weights, Subject):
 
     __pydantic_config__ = STRICT
     learning_rate: float = option(
-        0.0, "0 takes the base model's own: 2e-6 for Stable Diffusion, 3e-4 for the starter.", low=0.0, high=1.0
+        0.0,
+        "The base model's own is 2e-6 for Stable Diffusion, 3e-4 for the starter.",
+        low=0.0,
+        high=1.0,
+        zero="the model's own",
     )
 
 

@@ -14,11 +14,15 @@ class Weights:
     """How the whole weights are trained."""
 
     learning_rate: float = option(
-        0.0, "0 takes the base model's own: 5e-6 for Stable Diffusion, 3e-4 for the starter.", low=0.0, high=1.0
+        0.0,
+        "The base model's own is 5e-6 for Stable Diffusion, 3e-4 for the starter.",
+        low=0.0,
+        high=1.0,
+        zero="the model's own",
     )
     text_encoder: bool = option(False, "Train the text encoder too: learns more from few pictures, forgets more.")
     text_encoder_learning_rate: float = option(
-        0.0, "Of the text encoder; 0 takes half the U-Net's.", low=0.0, high=1.0, when="text_encoder"
+        0.0, "Of the text encoder.", low=0.0, high=1.0, zero="half the U-Net's", when="text_encoder"
     )
 
 

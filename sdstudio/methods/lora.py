@@ -28,7 +28,7 @@ class Matrices:
 
     rank: int = option(16, "Width of the added matrices: more learns more and forgets more.", low=1, high=256)
     alpha: float = option(
-        0.0, "The update is scaled by alpha / rank; 0 takes the rank.", low=0.0, high=512.0, advanced=True
+        0.0, "The update is scaled by alpha / rank.", low=0.0, high=512.0, zero="the rank", advanced=True
     )
     dropout: float = option(0.0, "Share of the update's inputs dropped in training.", low=0.0, high=0.9, advanced=True)
     targets: str = option(
@@ -40,11 +40,15 @@ class Matrices:
         advanced=True,
     )
     learning_rate: float = option(
-        0.0, "0 takes the base model's own: 1e-4 for Stable Diffusion, 1.5e-3 for the starter.", low=0.0, high=1.0
+        0.0,
+        "The base model's own is 1e-4 for Stable Diffusion, 1.5e-3 for the starter.",
+        low=0.0,
+        high=1.0,
+        zero="the model's own",
     )
     text_encoder: bool = option(False, "Add matrices to the text encoder's attention too.")
     text_encoder_learning_rate: float = option(
-        0.0, "Of the text encoder's matrices; 0 takes half the U-Net's.", low=0.0, high=1.0, when="text_encoder"
+        0.0, "Of the text encoder's matrices.", low=0.0, high=1.0, zero="half the U-Net's", when="text_encoder"
     )
 
 

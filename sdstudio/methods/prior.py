@@ -22,9 +22,10 @@ class Subject:
     )
     prior_images: int = option(
         32,
-        "Pictures that the base model draws first, to be kept in mind; 0 leaves the class prior out.",
+        "Pictures that the base model draws first, to be kept in mind: the class prior.",
         low=0,
         high=10_000,
+        zero="no class prior",
     )
     prior_folder: str = option(
         "", "A dataset or folder of class pictures to use instead of drawn ones.", when="prior_images", advanced=True

@@ -32,12 +32,13 @@ class Options(Subject):
     """The options of SAM."""
 
     __pydantic_config__ = STRICT
-    rank: int = option(16, "Width of the LoRA matrices in the cross-attention; 0 leaves LoRA out.", low=0, high=256)
+    rank: int = option(16, "Width of the LoRA matrices in the cross-attention.", low=0, high=256, zero="no LoRA")
     learning_rate: float = option(
         0.0,
-        "Of LoRA; 0 takes the base model's own: 1e-4 for Stable Diffusion, 2e-3 for the starter.",
+        "Of LoRA; the base model's own is 1e-4 for Stable Diffusion, 2e-3 for the starter.",
         low=0.0,
         high=1.0,
+        zero="the model's own",
         when="rank",
     )
     unfreeze: bool = option(True, "Train the U-Net's last layers too.")
@@ -49,9 +50,10 @@ class Options(Subject):
     )
     layers_learning_rate: float = option(
         0.0,
-        "Of the unfrozen layers; 0 takes 1e-5 for Stable Diffusion, 7e-4 for the starter.",
+        "Of the unfrozen layers; the base model's own is 1e-5 for Stable Diffusion, 7e-4 for the starter.",
         low=0.0,
         high=1.0,
+        zero="the model's own",
         when="unfreeze",
     )
     negative_examples: str = option(

@@ -34,7 +34,11 @@ class Options:
         4, "Vectors of the new word: more hold more detail and take more of the prompt's room.", low=1, high=32
     )
     learning_rate: float = option(
-        0.0, "0 takes the base model's own: 1e-3 for Stable Diffusion, 1e-2 for the starter.", low=0.0, high=1.0
+        0.0,
+        "The base model's own is 1e-3 for Stable Diffusion, 1e-2 for the starter.",
+        low=0.0,
+        high=1.0,
+        zero="the model's own",
     )
 
 

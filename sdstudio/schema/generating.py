@@ -26,8 +26,8 @@ class SampleSettings:
         3.0, "Classifier-free guidance; the starter likes 3, Stable Diffusion 7.5.", low=1.0, high=30.0, step=0.5
     )
     seed: int = option(0, "Seed of the first picture; picture i has seed + i. -1 draws one.", low=-1, high=2**31 - 1)
-    width: int = option(0, "Width; 0 takes the model's own.", low=0, high=2048, step=8, unit="px")
-    height: int = option(0, "Height; 0 takes the model's own.", low=0, high=2048, step=8, unit="px")
+    width: int = option(0, "Of the picture.", low=0, high=2048, step=8, unit="px", zero="the model's own")
+    height: int = option(0, "Of the picture.", low=0, high=2048, step=8, unit="px", zero="the model's own")
     scheduler: str = option(
         "default",
         "The sampler; 'default' is the model's own.",
