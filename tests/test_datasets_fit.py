@@ -1,12 +1,16 @@
 """How pictures become square: what is kept, what is cut, and that the picture itself stays."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image
 
 from sdstudio.datasets import create_dataset, fit
 from sdstudio.schema import UserError
 from sdstudio.workspace import Workspace
+
+PHOTO = Path(__file__).parent / "astronaut.jpg"
 
 
 def with_detail(size: tuple[int, int], box: tuple[int, int, int, int], seed: int = 0) -> Image.Image:
@@ -112,19 +116,42 @@ def test_the_face_crop_is_around_the_face(monkeypatch, box, expected):
     assert fit.offset(Image.new("RGB", (300, 100)), "face") == expected
 
 
-@pytest.mark.skipif(not fit.faces_can_be_found(), reason="needs OpenCV 4")
-def test_a_drawn_face_is_found():
-    picture = Image.new("RGB", (600, 240), (90, 110, 140))
-    draw = ImageDraw.Draw(picture)
-    draw.ellipse((364, 50, 476, 190), fill=(225, 185, 160))
-    for eye in (395, 445):
-        draw.ellipse((eye - 12, 94, eye + 12, 107), fill=(60, 40, 35))
-        draw.rectangle((eye - 17, 85, eye + 17, 91), fill=(80, 55, 45))
-    draw.polygon([(420, 106), (412, 134), (428, 134)], fill=(240, 205, 180))
-    draw.rectangle((410, 134, 430, 138), fill=(170, 120, 105))
-    draw.ellipse((398, 152, 442, 162), fill=(150, 70, 70))
-    left, _, right, _ = fit.window(picture.filter(ImageFilter.GaussianBlur(2)), "face")
-    assert left <= 364 and right >= 476
+@pytest.fixture
+def photo():
+    """A person beside a flag and a model of the Space Shuttle: Eileen Collins (NASA, in the public domain)."""
+    with Image.open(PHOTO) as picture:
+        return picture.convert("RGB")
+
+
+FACE = (111, 42, 170, 101)
+"""Where it is in the photo, looked up by eye: forehead to chin, cheek to cheek."""
+
+
+@pytest.mark.parametrize("box", [(0, 0, 320, 160), (0, 20, 320, 120), (90, 0, 320, 110), (60, 0, 190, 320)])
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("scale", [1, 3])
+def test_the_face_in_a_photo_is_kept_whole(photo, box, mirrored, scale):
+    pytest.importorskip("cv2")
+    cut = photo.crop(box).resize(((box[2] - box[0]) * scale, (box[3] - box[1]) * scale))
+    face = [(edge - start) * scale for edge, start in zip(FACE, box[:2] * 2, strict=True)]
+    if mirrored:
+        cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        face = [cut.width - face[2], face[1], cut.width - face[0], face[3]]
+    left, top, right, bottom = fit.window(cut, "face")
+    assert left <= face[0] and top <= face[1] and right >= face[2] and bottom >= face[3]
+
+
+def test_the_centre_crop_of_that_photo_cuts_the_face(photo):
+    left, *_ = fit.window(photo.crop((90, 0, 320, 110)), "centre")
+    assert left > FACE[0] - 90
+
+
+def test_no_face_is_seen_where_there_is_none(photo):
+    pytest.importorskip("cv2")
+    assert [len(fit._faces(picture)) for picture in (photo, photo.crop((180, 0, 320, 120)))] == [1, 0]
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8))
+    assert fit._faces(noise) == []
+    assert fit.offset(noise, "face") == fit.offset(noise, "smart")
 
 
 def test_without_a_face_the_face_crop_is_the_smart_one(monkeypatch):
