@@ -33,11 +33,15 @@ def show_form(workspace: Workspace, store: DatasetStore) -> None:
 
 
 def token_field(help: str) -> str:
-    """A password field that no session state keeps under a name; it is gone with its dialog."""
+    """A password field that no session state keeps under a name; it is gone with its dialog.
+
+    It is sent while it is typed: Streamlit would forget it when Tab moves on to the eye that shows the password.
+    """
     return st.text_input(
         "Token",
         type="password",
         autocomplete="off",
+        live="300ms",
         help=help,
         placeholder="From the environment" if os.environ.get(TOKEN) else "hf_…",
     ).strip()
