@@ -8,8 +8,9 @@ import contextlib
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import light_jobs
 import pytest
@@ -63,16 +64,16 @@ def started(disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tupl
     return ws, job
 
 
-def at_step(patch: pytest.MonkeyPatch, step: int, act) -> None:
-    """Do something with the job's folder as soon as it says that it has done a step."""
-    progress = JobContext.progress
+def at_step(patch: pytest.MonkeyPatch, step: int, act: Callable[[Path], None]) -> None:
+    """Do something with the job's folder as soon as it has told the loss of a step."""
+    metrics = JobContext.metrics
 
-    def acting(self: JobContext, done: int, total: int, unit: str = "", message: str = "") -> None:
-        progress(self, done, total, unit, message)
-        if done == step and not message:
+    def acting(self: JobContext, **numbers: Any) -> None:
+        metrics(self, **numbers)
+        if numbers["step"] == step and "loss" in numbers:
             act(self.folder)
 
-    patch.setattr(JobContext, "progress", acting)
+    patch.setattr(JobContext, "metrics", acting)
 
 
 def fill(disk: Path, room: int) -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sdstudio.jobs.backends import LOCAL
 from sdstudio.jobs.context import JobContext
 from sdstudio.jobs.failures import explain, kept
 from sdstudio.jobs.folder import (
@@ -34,7 +35,8 @@ def execute(context: JobContext) -> Exception | None:
     """
     folder = context.folder
     state = read_state(folder)
-    lease = Lease(context.workspace, state.devices, f"the job {state.title}", job=folder.name)
+    here = state.devices if state.placement.backend == LOCAL else ()  # a cluster sees to its devices itself
+    lease = Lease(context.workspace, here, f"the job {state.title}", job=folder.name)
     try:
         if not lease.acquire(_patience(context, lease)):
             _finish(folder, state="cancelled", message="Stopped before it began.")

@@ -18,7 +18,7 @@ from sdstudio.schema import Placement, UserError
 from sdstudio.workspace import Workspace
 
 LOCAL = "local"
-MODULES = (LOCAL,)
+MODULES = (LOCAL, "ray", "slurm")
 """The files of this folder that hold a backend, each as BACKEND."""
 
 
@@ -86,6 +86,11 @@ def get_backend(name: str) -> JobBackend:
 def worker_command(folder: Path, state: State, *arguments: str, python: str = sys.executable) -> list[str]:
     """The command of the worker that `state.attempt` names; the same under every backend."""
     return module_command("sdstudio.jobs.worker", folder, "--attempt", state.attempt, *arguments, python=python)
+
+
+def cluster_name(folder: Path, state: State) -> str:
+    """What a cluster calls the worker of this attempt: known before it is handed over, and never used again."""
+    return f"sdstudio-{folder.name}-{state.attempt}"
 
 
 def available(ws: Workspace) -> list[Availability]:
