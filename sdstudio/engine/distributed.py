@@ -11,7 +11,6 @@ from datetime import timedelta
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState
-from torch import Tensor
 
 PATIENCE = timedelta(days=1)
 """How long ranks wait for each other: the first may draw pictures meanwhile, and one that dies ends all anyway."""
@@ -28,11 +27,6 @@ def start(mixed_precision: str, cpu: bool) -> Accelerator:
 def micro_batch(accelerator: Accelerator, step: int, part: int, parts: int) -> int:
     """The number of the micro-batch that this rank does as part `part` of `parts` of a step (from 1)."""
     return ((step - 1) * parts + part) * accelerator.num_processes + accelerator.process_index
-
-
-def mean_over_ranks(accelerator: Accelerator, value: Tensor) -> float:
-    """The mean of a scalar over all ranks, the same on each; not a number if it is not on one of them."""
-    return float(accelerator.reduce(value.detach(), "mean"))
 
 
 def agreed(accelerator: Accelerator, wish: bool) -> bool:
