@@ -14,14 +14,16 @@ LOOKED_AT = 200
 """Of the rarest candidates so many are held against common words."""
 
 COMMON = (  # noqa: SIM905
-    "a the of and man woman boy girl child baby person face head hand eye hair dog cat horse bird fish cow lion bear "
+    "man woman boy girl child baby person face head hand eye hair dog cat horse bird fish cow lion bear "
     "tree flower grass leaf sky sun moon star cloud sea river lake mountain beach snow rain fire house castle tower "
     "bridge street road city room door window wall floor table chair bed lamp book cup plate bottle bowl knife box car "
     "bus train ship plane truck bicycle ball hat shirt dress shoe bag ring watch phone camera clock guitar piano king "
     "queen knight wizard robot alien dragon hero pirate soldier doctor artist red green blue yellow orange purple pink "
     "black white gray brown gold silver happy sad angry old young big small tall long short round dark bright new day "
     "night morning summer winter photo picture painting drawing sketch portrait poster logo sign cartoon anime style "
-    "art love war peace time life world music dance run walk sit stand sleep eat drink fly swim read write play work"
+    "art love war peace time life world music dance run walk sit stand sleep eat drink fly swim read write play work "
+    "i you he she it we they me him her us them my your his our who what which this that some any all no not and or "
+    "but if so than then as at by for from in into of off on out over to under up with after again about more most very"
 ).split()
 
 

@@ -9,6 +9,7 @@ import sdstudio
 from sdstudio.cli.dataset import DATASET
 from sdstudio.cli.flags import Command, Group, Parser, add_commands, parse
 from sdstudio.cli.house import HOUSE
+from sdstudio.cli.identifiers import IDENTIFIERS
 from sdstudio.cli.jobs import JOBS
 from sdstudio.cli.making import MAKING
 from sdstudio.cli.outcomes import EXIT_FAILED, EXIT_STOPPED, EXIT_USER
@@ -29,7 +30,13 @@ with a model and pictures of your own:
 
 `sdstudio COMMAND --help` tells more about each. Exit codes: 0 done, 1 a job failed, 2 something to mend, 130 stopped.
 """
-COMMANDS: Mapping[str, Command | Group] = {**HOUSE, "dataset": DATASET, **MAKING, "jobs": JOBS}
+COMMANDS: Mapping[str, Command | Group] = {
+    **HOUSE,
+    "dataset": DATASET,
+    **MAKING,
+    "identifiers": IDENTIFIERS,
+    "jobs": JOBS,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
