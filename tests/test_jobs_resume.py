@@ -134,7 +134,7 @@ def test_what_the_function_says_decides_when_a_stop_meets_the_last_unit(
         (context.folder / STOP_FILE).touch()
         return finished
 
-    def load(self: Kind) -> Callable[[CaptionConfig, JobContext], bool]:
+    def load(self: Kind, bulk: bool) -> Callable[[CaptionConfig, JobContext], bool]:
         return at_the_end
 
     monkeypatch.setattr(Kind, "load", load)

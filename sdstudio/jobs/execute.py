@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sdstudio.jobs.backends import LOCAL
+from sdstudio.jobs.backends import LOCAL, RAY
 from sdstudio.jobs.context import JobContext
 from sdstudio.jobs.failures import explain, kept
 from sdstudio.jobs.folder import (
@@ -72,7 +72,7 @@ def _do(context: JobContext, state: State) -> bool:
         return run_in_ranks(context.folder, state.placement.processes)
     kind = get_kind(state.kind)
     config: Any = from_json(kind.config, read_json(context.folder / CONFIG_FILE))
-    return kind.load()(config, context)
+    return kind.load(bulk=state.placement.backend == RAY)(config, context)
 
 
 def _patience(context: JobContext, lease: Lease) -> Callable[[], bool]:

@@ -33,6 +33,7 @@ class Kind:
     is False when the job ended early because it was asked to stop.
     `prepare(workspace, config)` returns the config made complete, or raises a UserError, before anything is written.
     A kind with a `place` needs no GPU or CPU of its own and runs beside those that do.
+    `bulk` is the function, where there is one, that spreads the job over all machines of a Ray cluster.
     """
 
     config: type
@@ -40,9 +41,11 @@ class Kind:
     parent: Parent
     prepare: Callable[[Workspace, Any], Any]
     place: str = ""
+    bulk: str = ""
 
-    def load(self) -> Callable[[Any, JobContext], bool]:
-        module, name = self.function.split(":")
+    def load(self, bulk: bool = False) -> Callable[[Any, JobContext], bool]:
+        """The function that does the job; with `bulk` the one that spreads it, where there is one."""
+        module, name = ((bulk and self.bulk) or self.function).split(":")
         function: Callable[[Any, JobContext], bool] = getattr(importlib.import_module(module), name)
         return function
 
@@ -65,6 +68,7 @@ KINDS: dict[JobKind, Kind] = {
     "caption": Kind(
         config=CaptionConfig,
         function="sdstudio.datasets.captioning:run_caption",
+        bulk="sdstudio.bulk.captioning:run_caption",
         parent="tasks",
         prepare=prepare.caption,
     ),

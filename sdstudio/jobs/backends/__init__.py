@@ -17,8 +17,8 @@ from sdstudio.jobs.processes import module_command
 from sdstudio.schema import Placement, UserError
 from sdstudio.workspace import Workspace
 
-LOCAL = "local"
-MODULES = (LOCAL, "ray", "slurm")
+LOCAL, RAY, SLURM = "local", "ray", "slurm"
+MODULES = (LOCAL, RAY, SLURM)
 """The files of this folder that hold a backend, each as BACKEND."""
 
 

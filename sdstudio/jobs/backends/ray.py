@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sdstudio.jobs.backends import Ended, cluster_name, worker_command
+from sdstudio.jobs.backends import RAY, Ended, cluster_name, worker_command
 from sdstudio.jobs.backends.settings import FILE, RAY_ADDRESS, RaySettings, read_clusters
 from sdstudio.jobs.folder import State, workspace_of
 from sdstudio.jobs.processes import python_environment
@@ -51,7 +51,7 @@ class RayWorker:
 class RayBackend:
     """A Ray cluster, through its Jobs API."""
 
-    name = "ray"
+    name = RAY
     label = "Ray cluster"
 
     def why_not(self, ws: Workspace) -> str:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sdstudio.jobs.backends import Ended, cluster_name, worker_command
+from sdstudio.jobs.backends import SLURM, Ended, cluster_name, worker_command
 from sdstudio.jobs.backends.settings import FILE, SlurmSettings, read_clusters
 from sdstudio.jobs.folder import LOG_FILE, State, workspace_of
 from sdstudio.jobs.processes import python_environment
@@ -58,7 +58,7 @@ class SlurmWorker:
 class SlurmBackend:
     """A Slurm cluster."""
 
-    name = "slurm"
+    name = SLURM
     label = "Slurm"
 
     def why_not(self, ws: Workspace) -> str:
