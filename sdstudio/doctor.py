@@ -3,18 +3,28 @@
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Literal
 
 import psutil
 
-from sdstudio.jobs.devices import compute_devices
+from sdstudio.jobs import backends
+from sdstudio.jobs.devices import compute_devices, devices
+from sdstudio.jobs.locks import holder
 from sdstudio.workspace import ENV_VAR, Workspace, atomic_write
 
 GIB = 2**30
+PACKAGE = "sdstudio"
+OLDEST_PYTHON = (3, 11)
+OLDEST_SQLITE = (3, 35)
+INSTALL = "pip install -r requirements.txt"
+_PIN = re.compile(r"([\w.-]+)(?:\[.*?\])?\s*==\s*([^\s;]+)(?:.*extra == ['\"](.+?)['\"])?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,31 +42,50 @@ class Check:
 
 def examine(ws: Workspace) -> list[Check]:
     """Look at everything; no check ends the others. Loads torch and the starter models, which takes seconds."""
-    return [_look(check, ws) for check in CHECKS]
+    return [found for check in CHECKS for found in _look(check, ws)] + _clusters(ws) + _extras()
 
 
-def _look(check: Callable[[Workspace], Check], ws: Workspace) -> Check:
+def _look(check: Callable[[Workspace], Check], ws: Workspace) -> list[Check]:
     try:
-        return check(ws)
+        return [check(ws)]
     except ImportError as error:
-        advice = "Install the requirements: pip install -r requirements.txt."
-        return Check(name=check.__name__.strip("_"), level="error", finding=str(error), advice=advice)
+        advice = f"Install the requirements: {INSTALL}."
+        return [Check(name=check.__name__.strip("_"), level="error", finding=str(error), advice=advice)]
 
 
 def _python(ws: Workspace) -> Check:
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    if sys.version_info < OLDEST_PYTHON:
+        return Check(name="Python", level="error", finding=found, advice="Install Python 3.11 or later.")
     return Check(name="Python", level="ok", finding=found)
+
+
+def _packages(ws: Workspace) -> Check:
+    wanted = [pin for pin in _pins() if not pin.extra]
+    wrong = [text for pin in wanted if (text := pin.difference())]
+    if wrong:
+        return Check(name="packages", level="warn", finding="; ".join(wrong), advice=f"{INSTALL} brings those tested.")
+    return Check(name="packages", level="ok", finding=f"{len(wanted)} in the versions that were tested")
 
 
 def _torch(ws: Workspace) -> Check:
     import torch
 
-    if torch.cuda.is_available():
-        return Check(name="torch", level="ok", finding=f"{torch.__version__} with CUDA {torch.version.cuda}")
-    if compute_devices() != ("cpu",):
-        advice = "Install a CUDA build of the same torch version, or update the NVIDIA driver."
-        return Check(name="torch", level="warn", finding=f"{torch.__version__} does not see the GPU", advice=advice)
-    return Check(name="torch", level="ok", finding=f"{torch.__version__}, CPU build or no GPU")
+    build = f"{torch.__version__}, built for " + (
+        f"CUDA {torch.version.cuda}"
+        if torch.version.cuda
+        else f"ROCm {torch.version.hip}"
+        if torch.version.hip
+        else "the CPU"
+    )
+    if any(name.startswith("cuda:") for name in compute_devices()) and not torch.cuda.is_available():
+        advice = (
+            "Update the NVIDIA driver."
+            if torch.version.cuda
+            else "Install a CUDA build of the same version: https://pytorch.org/get-started/locally."
+        )
+        return Check(name="torch", level="warn", finding=f"{build}; it does not see the GPU", advice=advice)
+    return Check(name="torch", level="ok", finding=build)
 
 
 def _torchvision(ws: Workspace) -> Check:
@@ -72,16 +101,15 @@ def _torchvision(ws: Workspace) -> Check:
 
 
 def _device(ws: Workspace) -> Check:
-    import torch
-
-    if torch.cuda.is_available():
-        names = [
-            f"{torch.cuda.get_device_name(index)}, {torch.cuda.get_device_properties(index).total_memory / GIB:.0f} GiB"
-            for index in range(torch.cuda.device_count())
-        ]
-        return Check(name="device", level="ok", finding="; ".join(names))
-    advice = "The starter models are fine on it; a full-size Stable Diffusion wants a GPU."
-    return Check(name="device", level="warn", finding="CPU only", advice=advice)
+    found = []
+    for device in devices():
+        user = holder(ws, device.name)
+        memory = f", {device.memory / GIB:.0f} GiB" if device.memory else ""
+        found.append(f"{device.name}: {device.label}{memory}" + (f", used by {user.what}" if user else ""))
+    if all(name.startswith("cpu") for name in compute_devices()):
+        advice = "No GPU: the starter models are fine without; a full-size Stable Diffusion wants one."
+        return Check(name="device", level="warn", finding="; ".join(found), advice=advice)
+    return Check(name="device", level="ok", finding="; ".join(found))
 
 
 def _memory(ws: Workspace) -> Check:
@@ -93,7 +121,7 @@ def _memory(ws: Workspace) -> Check:
 
 
 def _sqlite(ws: Workspace) -> Check:
-    if sqlite3.sqlite_version_info < (3, 35):
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         advice = "Use a Python built with SQLite 3.35 or later."
         return Check(name="SQLite", level="error", finding=sqlite3.sqlite_version, advice=advice)
     return Check(name="SQLite", level="ok", finding=sqlite3.sqlite_version)
@@ -146,8 +174,55 @@ def _starter(ws: Workspace) -> Check:
     return Check(name="starter", level="ok", finding=f"{', '.join(loaders)} load")
 
 
+def _clusters(ws: Workspace) -> list[Check]:
+    """Where else jobs can run; nothing there is needed."""
+    return [
+        Check(name=place.name, level="ok", finding="not set up" if place.why_not else "ready", advice=place.why_not)
+        for place in backends.available(ws)
+        if place.name != backends.LOCAL
+    ]
+
+
+def _extras() -> list[Check]:
+    """The packages that only some choices need."""
+    found = []
+    for pin in _pins():
+        if pin.extra not in ("", "dev"):
+            wrong = pin.difference()
+            advice = f"Where something asks for it: pip install '{PACKAGE}[{pin.extra}]'." if wrong else ""
+            found.append(Check(name=pin.name, level="ok", finding=wrong or "installed", advice=advice))
+    return found
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A package in the version that was tested; `extra` is empty for those that nothing works without."""
+
+    name: str
+    version: str
+    extra: str
+
+    def difference(self) -> str:
+        """How what is installed differs; empty when it does not."""
+        try:
+            found = metadata.version(self.name)
+        except metadata.PackageNotFoundError:
+            return f"{self.name} is not installed"
+        same = found.partition("+")[0] == self.version
+        return "" if same else f"{self.name} {found} in place of {self.version}"
+
+
+def _pins() -> list[Pin]:
+    try:
+        texts = metadata.requires(PACKAGE) or []
+    except metadata.PackageNotFoundError as error:
+        raise ImportError(f"{PACKAGE} is not installed: pip install -e .") from error
+    return [Pin(match[1], match[2], match[3] or "") for text in texts if (match := _PIN.match(text))]
+
+
 CHECKS: tuple[Callable[[Workspace], Check], ...] = (
     _python,
+    _packages,
     _torch,
     _torchvision,
     _device,

@@ -85,7 +85,7 @@ def test_a_job_is_moved_run_again_deleted_restored_and_cleaned_away(ws: Workspac
     assert "no job" in refused(capsys, "jobs", "show", first.id)
     assert "is back; it is succeeded" in run(capsys, "restore", first.id)
     run(capsys, "delete", first.id)
-    assert "1 folders removed" in run(capsys, "clean")
+    assert "1 folder removed" in run(capsys, "clean")
     assert "in the trash" in refused(capsys, "jobs", "restore", first.id)
 
 

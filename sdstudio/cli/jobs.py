@@ -12,11 +12,11 @@ from sdstudio.cli.outcomes import EXIT_OK, ended, queued
 from sdstudio.jobs.folder import LOG_FILE
 from sdstudio.jobs.queue import Step
 from sdstudio.schema import ENDED, Job, UserError, to_json
+from sdstudio.words import count, size
 from sdstudio.workspace import Workspace
 
 SHOWN = ("id", "kind", "title", "state", "owner", "device", "progress", "message", "error", "traceback", "folder")
 POLL = 0.5
-MIB = 2**20
 
 
 def _configure_list(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
@@ -137,7 +137,7 @@ def _restore(ws: Workspace, arguments: argparse.Namespace) -> int:
 
 def _clean(ws: Workspace, arguments: argparse.Namespace) -> int:
     cleaned = jobs.clean(ws)
-    say(arguments, to_json(cleaned), f"{cleaned.folders} folders removed, {cleaned.size / MIB:.1f} MiB freed.")
+    say(arguments, to_json(cleaned), f"{count(cleaned.folders, 'folder')} removed, {size(cleaned.size)} freed.")
     return EXIT_OK
 
 
