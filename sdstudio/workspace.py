@@ -4,6 +4,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import tempfile
 import time
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sdstudio.schema import UserError
+from sdstudio.words import size as in_words
 
 ENV_VAR = "SDSTUDIO_WORKSPACE"
 OWN_FOLDER = f"Set {ENV_VAR} or --workspace to a folder of your own."
@@ -127,6 +129,21 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_space(folder: Path, size: float, what: str) -> None:
+    """Raise a UserError unless the disk of `folder` has `size` bytes free for `what`."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise UserError(
+            f"The disk is too full for {what}: {in_words(size)} are needed and {in_words(free)} are free. "
+            "Free some space, or put the workspace on another disk."
+        )
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files in the folder and below; 0 when there is none."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def write_json(path: Path, value: Any) -> None:

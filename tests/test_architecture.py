@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "schema": {"validation"},
     "registry": set(),
     "words": set(),
-    "workspace": {"schema"},
+    "workspace": {"schema", "words"},
     "models": {"schema", "workspace"},
     "options": {"schema"},
     "plan": {"schema"},

@@ -91,6 +91,11 @@ class TrainingState:
     scheduler: Any
     scaler: torch.amp.GradScaler | None
 
+    def checkpoint_size(self) -> int:
+        """Bytes that a checkpoint takes at most: parameters and both moments here, parameters in the method's files."""
+        trained = sum(value.nbytes for value in self.parameters.values())
+        return 4 * trained + sum(value.nbytes for value in self.average.values.values())
+
     def save(self, folder: Path) -> None:
         """Write the state into `folder`, with its manifest."""
         folder.mkdir()

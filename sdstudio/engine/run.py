@@ -24,7 +24,7 @@ from sdstudio.methods.parts import Trainable, text_encoders
 from sdstudio.models import latest_checkpoint
 from sdstudio.plan import Plan
 from sdstudio.schema import Checkpoint, Method, ModelRef, TrainConfig, UserError
-from sdstudio.workspace import write_json
+from sdstudio.workspace import require_space, write_json
 
 BEST_FILE = "best.json"
 
@@ -145,6 +145,7 @@ class Run:
                 self.method.save(self.model.pipeline, self.trainable, folder)
 
         if step and self.accelerator.is_main_process:
+            require_space(self.ctx.folder, self.state.checkpoint_size(), f"the checkpoint of step {step}")
             write_checkpoint(self.ctx.folder, replace(self.record, step=step), save, self.state.save)
             kept = steps_kept(self.ctx.folder)
             best = self.history.best(set(kept))

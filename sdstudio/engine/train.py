@@ -7,6 +7,7 @@ from sdstudio.engine.run import StopRequested
 from sdstudio.engine.setup import set_up
 from sdstudio.jobs.context import JobContext
 from sdstudio.schema import TrainConfig
+from sdstudio.workspace import require_space
 
 LOG_LINES = 10
 TOLD_EVERY = 0.5
@@ -27,6 +28,7 @@ def run_train(config: TrainConfig, ctx: JobContext) -> bool:
         return False
     steps, patience, told = run.plan.steps, config.loop.early_stop, 0.0
     step = run.resume()
+    require_space(ctx.folder, 2 * run.state.checkpoint_size(), "two of its checkpoints")
     if run.history.base is None:
         run.measure(step)
     while step < steps and not run.history.has_stalled(patience):
