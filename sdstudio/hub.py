@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sdstudio.schema import UserError
 
@@ -27,6 +28,20 @@ def check_reachable() -> None:
 
     with plainly("the Hub"):
         get_session().head(constants.ENDPOINT, timeout=REACH_SECONDS)
+
+
+def with_owner(api: Any, repository: str) -> str:
+    """`owner/name`, the owner that of the token where none is named; a UserError without a token that may write."""
+    import huggingface_hub
+
+    if huggingface_hub.get_token() is None:
+        raise UserError("There is no token for the Hub: give one, set HF_TOKEN, or log in with `hf auth login`.")
+    check_reachable()
+    with plainly("the Hub"):
+        user = api.whoami()
+    if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
+        raise UserError("The token may only read; make one with write access at huggingface.co/settings/tokens.")
+    return repository if "/" in repository else f"{user['name']}/{repository}"
 
 
 @contextmanager

@@ -214,12 +214,15 @@ class Handler(BaseHTTPRequestHandler):
         repository_id = f"{owner}/{self.body['name']}"
         if user is None or user.role != "write" or not self.may(repository_id):
             raise Refused(403, message=f"You don't have the rights to create a dataset under the namespace {owner!r}")
+        kind = self.body.get("type") or "model"
+        url = f"{self.server.url}/{'' if kind == 'model' else f'{kind}s/'}{repository_id}"
         if repository_id in self.server.repositories:
-            raise Refused(409, message="You already created this dataset repo")
+            self.send_json({"error": f"You already created this {kind} repo", "url": url}, 409)
+            return
         visibility = self.body.get("visibility")
         private = visibility == "private" if visibility else bool(self.body.get("private"))
         self.server.repositories[repository_id] = Repository(private)
-        self.send_json({"url": f"{self.server.url}/datasets/{repository_id}", "name": repository_id})
+        self.send_json({"url": url, "name": repository_id})
 
     def info(self, repository_id: str, revision: str | None = None) -> None:
         repository = self.repository(repository_id)
@@ -387,25 +390,25 @@ ROUTES: list[tuple[str, Callable[..., None]]] = [
     (r"/api/whoami-v2", Handler.whoami),
     (r"/api/validate-yaml", Handler.validate_yaml),
     (r"/api/repos/create", Handler.create),
-    (rf"/api/datasets/{REPOSITORY}(?:/revision/([^/]+))?", Handler.info),
-    (rf"/api/datasets/{REPOSITORY}/tree/([^/]+)(/.*)?", Handler.tree),
-    (rf"/api/datasets/{REPOSITORY}/paths-info/([^/]+)", Handler.paths_info),
-    (rf"/api/datasets/{REPOSITORY}/preupload/([^/]+)", Handler.preupload),
-    (rf"/api/datasets/{REPOSITORY}/commit/([^/]+)", Handler.commit),
-    (rf"/datasets/{REPOSITORY}\.git/info/lfs/objects/batch", Handler.batch),
-    (rf"/api/datasets/{REPOSITORY}/xet-write-token/([^/]+)", Handler.xet_token),
+    (rf"/api/(?:datasets|models)/{REPOSITORY}(?:/revision/([^/]+))?", Handler.info),
+    (rf"/api/(?:datasets|models)/{REPOSITORY}/tree/([^/]+)(/.*)?", Handler.tree),
+    (rf"/api/(?:datasets|models)/{REPOSITORY}/paths-info/([^/]+)", Handler.paths_info),
+    (rf"/api/(?:datasets|models)/{REPOSITORY}/preupload/([^/]+)", Handler.preupload),
+    (rf"/api/(?:datasets|models)/{REPOSITORY}/commit/([^/]+)", Handler.commit),
+    (rf"/(?:datasets/)?{REPOSITORY}\.git/info/lfs/objects/batch", Handler.batch),
+    (rf"/api/(?:datasets|models)/{REPOSITORY}/xet-write-token/([^/]+)", Handler.xet_token),
     (r"/xet/v1/xorbs/default/([0-9a-f]{64})", Handler.put_xorb),
     (r"/xet/v1/shards", Handler.put_shard),
     (r"/lfs/verify", Handler.verify),
     (r"/lfs/([0-9a-f]{64})", Handler.put),
     (r"/lfs/([0-9a-f]{64})/part/(\d+)", Handler.put_part),
     (r"/lfs/([0-9a-f]{64})/complete", Handler.complete),
-    (rf"/datasets/{REPOSITORY}/resolve/([^/]+)/(.+)", Handler.resolve),
+    (rf"/(?:datasets/)?{REPOSITORY}/resolve/([^/]+)/(.+)", Handler.resolve),
 ]
 
 
 def is_large(path: str) -> bool:
-    return path.endswith((".parquet", ".png", ".jpg", ".webp"))
+    return path.endswith((".parquet", ".png", ".jpg", ".webp", ".safetensors"))
 
 
 def git_hash(data: bytes) -> str:

@@ -109,7 +109,7 @@ def _push(config: PushConfig, ctx: JobContext, report: PushReport) -> None:
     ctx.progress(0, plan.pictures, "pictures", "asking the Hub")
     disable_progress_bars()
     api = HfApi(library_name="sd-studio")
-    report.repository = _with_owner(api, config.repository)
+    report.repository = hub.with_owner(api, config.repository)
     report.url = f"{api.endpoint}/datasets/{report.repository}"
     present = _prepare_repository(api, report.repository, config)
     try:
@@ -117,20 +117,6 @@ def _push(config: PushConfig, ctx: JobContext, report: PushReport) -> None:
             _send(api, plan, present, config.replace, ctx, report)
     except UserError as error:
         raise UserError(f"{error} What was sent stays there; push again, and it goes on from there.") from error
-
-
-def _with_owner(api: Any, repository: str) -> str:
-    """`owner/name`, the owner being the token's where none is named."""
-    import huggingface_hub
-
-    if huggingface_hub.get_token() is None:
-        raise UserError("There is no token for the Hub: give one, set HF_TOKEN, or log in with `hf auth login`.")
-    hub.check_reachable()
-    with hub.plainly("the Hub"):
-        user = api.whoami()
-    if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
-        raise UserError("The token may only read; make one with write access at huggingface.co/settings/tokens.")
-    return repository if "/" in repository else f"{user['name']}/{repository}"
 
 
 def _prepare_repository(api: Any, repository: str, config: PushConfig) -> dict[str, Any]:

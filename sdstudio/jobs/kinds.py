@@ -11,10 +11,12 @@ from sdstudio.jobs.context import JobContext
 from sdstudio.jobs.devices import DISK, NETWORK
 from sdstudio.schema import (
     CaptionConfig,
+    ExportConfig,
     GenerateConfig,
     ImportConfig,
     JobKind,
     Protocol,
+    PublishConfig,
     PushConfig,
     TrainConfig,
     TryCaptionsConfig,
@@ -90,6 +92,20 @@ KINDS: dict[JobKind, Kind] = {
         function="sdstudio.datasets.push:run_push",
         parent="tasks",
         prepare=prepare.push,
+        place=NETWORK,
+    ),
+    "export": Kind(
+        config=ExportConfig,
+        function="sdstudio.exporting:run_export",
+        parent="tasks",
+        prepare=prepare.export,
+        place=DISK,
+    ),
+    "publish": Kind(
+        config=PublishConfig,
+        function="sdstudio.publishing:run_publish",
+        parent="tasks",
+        prepare=prepare.publish,
         place=NETWORK,
     ),
 }

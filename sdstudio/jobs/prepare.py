@@ -12,10 +12,12 @@ from sdstudio import registry
 from sdstudio.schema import (
     CaptionConfig,
     CaptionedImage,
+    ExportConfig,
     GenerateConfig,
     ImportConfig,
     ModelRef,
     Protocol,
+    PublishConfig,
     PushConfig,
     TrainConfig,
     TryCaptionsConfig,
@@ -53,6 +55,18 @@ def push(ws: Workspace, config: PushConfig) -> PushConfig:
 
     plan_push(ws, config)
     return config
+
+
+def export(ws: Workspace, config: ExportConfig) -> ExportConfig:
+    from sdstudio.exporting import check_export
+
+    return check_export(ws, config)
+
+
+def publish(ws: Workspace, config: PublishConfig) -> PublishConfig:
+    from sdstudio.publishing import check_publish
+
+    return check_publish(ws, config)
 
 
 def train(ws: Workspace, config: TrainConfig) -> TrainConfig:

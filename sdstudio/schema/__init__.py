@@ -33,8 +33,10 @@ from sdstudio.schema.records import Guidance as Guidance
 from sdstudio.schema.records import Method as Method
 from sdstudio.schema.records import Metric as Metric
 from sdstudio.schema.training import Checkpoint as Checkpoint
+from sdstudio.schema.training import ExportConfig as ExportConfig
 from sdstudio.schema.training import ExtraDataset as ExtraDataset
 from sdstudio.schema.training import LoopConfig as LoopConfig
+from sdstudio.schema.training import PublishConfig as PublishConfig
 from sdstudio.schema.training import TrainConfig as TrainConfig
 from sdstudio.validation import STRICT as STRICT
 from sdstudio.validation import UserError as UserError

@@ -258,6 +258,28 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """What a run learned, as a file or folder that other programs read."""
+
+    __pydantic_config__ = STRICT
+    checkpoint: str = option("", "A checkpoint folder, or a run's id for its newest.")
+    format: str = option("diffusers", "The form; see `sdstudio export --help`.")
+    metadata: bool = option(True, "Write settings and trigger words into the file, where its form has room for them.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishConfig:
+    """What a run learned, sent to the Hugging Face Hub with a card that says how it was made and how good it is."""
+
+    __pydantic_config__ = STRICT
+    checkpoint: str = option("", "A checkpoint folder, or a run's id for its newest.")
+    format: str = option("diffusers", "The form; see `sdstudio export --help`.")
+    repository: str = option("", "The model's name on the Hub, such as owner/name.")
+    private: bool = option(True, "Only its owner sees it.")
+    license: str = option("", "The license that the card names, such as openrail.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """`checkpoint.json`: with the weights beside it, all that is needed to load what a run learned.
 

@@ -1,0 +1,57 @@
+"""Taking out what a run learned, as a job: a file or folder in a form that other programs read."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from sdstudio.exports import export_checkpoint, formats
+from sdstudio.jobs.context import JobContext
+from sdstudio.models import damage, read_checkpoint, resolve_checkpoint
+from sdstudio.schema import ExportConfig, UserError
+from sdstudio.workspace import Workspace, read_json, write_json
+
+REPORT_FILE = "report.json"
+
+
+def check_export(ws: Workspace, config: ExportConfig) -> ExportConfig:
+    """The config with its checkpoint found; a UserError when it is missing, damaged or does not fit the form."""
+    if config.format not in formats():
+        raise UserError(f"There is no export {config.format!r}: choose one of {', '.join(sorted(formats()))}.")
+    folder = resolve_checkpoint(ws, config.checkpoint)
+    fault = damage(folder)
+    if fault:
+        raise UserError(f"The checkpoint {folder} is damaged ({fault}): choose an earlier one.")
+    reason = formats()[config.format].refuse(folder)
+    if reason:
+        raise UserError(reason)
+    inside = folder.is_relative_to(ws.root.resolve())
+    return replace(config, checkpoint=folder.relative_to(ws.root.resolve()).as_posix() if inside else str(folder))
+
+
+def run_export(config: ExportConfig, ctx: JobContext) -> bool:
+    """Write the file or folder into the job's own folder; `report.json` says its name and size in bytes."""
+    ctx.progress(0, 1, "export", "writing")
+    target = ctx.folder / file_name(ctx.workspace, config)
+    if not any(ctx.folder.glob(f"{target.name}*")):  # a job that goes on may have finished it
+        export_checkpoint(ctx.workspace, config.checkpoint, config.format, target, metadata=config.metadata)
+    written = next(ctx.folder.glob(f"{target.name}*"))
+    total = sum(path.stat().st_size for path in [written, *written.rglob("*")] if path.is_file())
+    write_json(ctx.folder / REPORT_FILE, {"file": written.name, "size": total})
+    ctx.progress(1, 1, "export")
+    return True
+
+
+def file_name(ws: Workspace, config: ExportConfig) -> str:
+    """'first-try-step-200' for the checkpoint of step 200 of the run 'first try'; its id where it has no name."""
+    checkpoint = read_checkpoint(resolve_checkpoint(ws, config.checkpoint))
+    state = ws.runs / checkpoint.run / "state.json"
+    title = str(read_json(state).get("title", "")) if state.is_file() else ""
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", title).strip("-").lower() or checkpoint.run
+    return f"{slug}-step-{checkpoint.step}"
+
+
+def exported_file(folder: Path) -> Path | None:
+    """What an export's job left in its folder; None while there is nothing whole."""
+    report = folder / REPORT_FILE
+    found = folder / str(read_json(report)["file"]) if report.is_file() else None
+    return found if found and found.exists() else None
