@@ -7,6 +7,7 @@ import streamlit as st
 
 from sdstudio.datasets import DatasetInfo, DatasetStore, open_dataset, preflight
 from sdstudio.datasets.preflight import Finding, Level
+from sdstudio.datasets.query import Query
 from sdstudio.options import describe
 from sdstudio.schema import ExtraDataset
 from sdstudio.ui.annotate.check import LEVELS
@@ -25,7 +26,7 @@ def show_dataset(workspace: Workspace, dataset: DatasetInfo, side: int) -> None:
     """The dataset in a line, a row of its pictures, and the check before training; `side` 0 is the dataset's own."""
     st.caption(f"{count(dataset.images, 'picture')}, {dataset.captioned:,} captioned. {literal(dataset.description)}")
     store = open_dataset(workspace, dataset.name)
-    pictures = [image for image in store.images() if not image.excluded][:PREVIEW]
+    pictures = store.page(Query(excluded=False), 0, PREVIEW)
     items = [Item(image.id, thumb_url(dataset.name, image.id)) for image in pictures]
     gallery(items, key="preview", cell=5, one_row=True)
     show_findings(store, side)
@@ -50,12 +51,16 @@ def show_findings(store: DatasetStore, side: int) -> None:
 
 def _check(store: DatasetStore, side: int) -> tuple[Finding, ...]:
     """The findings, looked for again only after the dataset or the side has changed."""
-    changed = tuple(file.stat().st_mtime_ns for file in sorted(store.folder.glob("captions.db*")))
-    return _findings(str(store.folder), changed, side, _store=store)
+    return _findings(str(store.folder), last_change(store), side, _store=store)
+
+
+def last_change(store: DatasetStore) -> int:
+    """When something was last written into the dataset's database, in nanoseconds since the epoch."""
+    return max(file.stat().st_mtime_ns for file in store.folder.glob("captions.db*"))
 
 
 @st.cache_resource(max_entries=8, show_spinner="Looking at every picture…")
-def _findings(folder: str, changed: tuple[int, ...], side: int, _store: DatasetStore) -> tuple[Finding, ...]:
+def _findings(folder: str, changed: int, side: int, _store: DatasetStore) -> tuple[Finding, ...]:
     return tuple(preflight.check(_store, side or None))
 
 

@@ -17,6 +17,7 @@ from sdstudio.ui.session import page_file, put_in_address, told
 from sdstudio.ui.text import literal
 from sdstudio.ui.train.data import mix_form, show_dataset
 from sdstudio.ui.train.filling import PREFIX
+from sdstudio.ui.train.sees import show_sees
 from sdstudio.ui.train.sweep import show_sweep
 from sdstudio.workspace import Workspace
 
@@ -109,6 +110,8 @@ def show_start(workspace: Workspace, settings: Mapping[str, Any]) -> None:
     """What it will need, or why it cannot start; a sweep over it; the button."""
     with told():
         config = from_json(TrainConfig, settings)
+        with told():
+            show_sees(workspace, config)
         if show_sweep(workspace, config):
             return
         ready = show_estimate(workspace, "train", config)

@@ -48,7 +48,7 @@ def show_curves(metrics: Metrics) -> None:
             ({"grad_norm": ""}, "Gradient norm, before clipping", 1.0),
             (rates if len(rates) > 1 else {RATE: ""}, "Learning rate", 1.0),
             ({"images_per_second": ""}, "Pictures per second", 1.0),
-            ({"memory": ""}, "Memory (GB)", 1e-9),
+            ({"memory_bytes": ""}, "Memory (GB)", 1e-9),
         ):
             if any(row.get(name) is not None for row in metrics for name in names):
                 with st.container(gap=None):

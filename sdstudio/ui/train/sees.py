@@ -1,0 +1,87 @@
+"""What the model will see: the first pictures of a run as they enter training, made by a process of its own."""
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+from sdstudio.datasets import open_dataset
+from sdstudio.schema import TrainConfig, UserError, to_json
+from sdstudio.ui.gallery import Item, gallery
+from sdstudio.ui.text import count
+from sdstudio.ui.train.data import last_change
+from sdstudio.workspace import ENV_VAR, Workspace, read_json, write_json
+
+SEEN_FILE = "seen.json"
+PATIENCE = 600
+"""Seconds after which the process is ended: a large base model takes minutes to load."""
+
+
+def show_sees(workspace: Workspace, config: TrainConfig) -> None:
+    """A button, and once it was pressed the pictures, until the settings or the dataset change."""
+    folder = _folder(workspace, config)
+    with st.expander("What the model will see", icon=":material/visibility:"):
+        st.caption("The first pictures of this run: cropped and changed, with the captions and tokens of that moment.")
+        if not (folder / SEEN_FILE).is_file():
+            if not st.button("Show them", icon=":material/visibility:", key="show-seen"):
+                return
+            with st.spinner("Loading the base model and preparing the pictures…"):
+                _make(workspace, config, folder)
+        _show(folder)
+
+
+def _show(folder: Path) -> None:
+    seen = read_json(folder / SEEN_FILE)
+    if not seen:
+        st.caption("No picture would be learned.")
+        return
+    items = [
+        Item(
+            id=one["file"],
+            src=_source(folder / one["file"]),
+            text=one["caption"] or "(the empty prompt: this caption is dropped)",
+            note=f"{count(len(one['tokens']), 'token')}: {' · '.join(one['tokens'])}",
+        )
+        for one in seen
+    ]
+    gallery(items, key="seen", cell=11)
+
+
+def _source(file: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+def _folder(workspace: Workspace, config: TrainConfig) -> Path:
+    """Named by everything that the pictures depend on."""
+    names = [config.dataset, *(extra.dataset for extra in config.mix)]
+    changes = [last_change(open_dataset(workspace, name)) for name in names]
+    content = json.dumps([{**to_json(config), "name": ""}, changes], sort_keys=True)
+    return workspace.cache / "previews" / hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def _make(workspace: Workspace, config: TrainConfig, folder: Path) -> None:
+    """Run the process; its folder appears whole or not at all. A UserError says why it could not."""
+    temporary = folder.with_name(f".{folder.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    write_json(temporary / "config.json", to_json(config))
+    command = [sys.executable, "-m", "sdstudio.engine.preview_process", str(temporary)]
+    environment = {**os.environ, ENV_VAR: str(workspace.root)}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE, check=False)
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or ["The process said nothing."]
+            raise UserError(said[-1])
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    except subprocess.TimeoutExpired as error:
+        raise UserError(
+            f"The pictures were not ready after {PATIENCE} seconds: the base model may be too large."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
