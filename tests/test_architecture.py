@@ -36,7 +36,7 @@ MAY_IMPORT = {
     },
     # Before a job is queued, the part that owns its config is asked whether it can be done.
     "readiness": {"schema", "workspace", "registry", "models", "datasets", "methods"},
-    "jobs": {"schema", "workspace", "registry", "models", "datasets", "evaluation", "readiness", "plan"},
+    "jobs": {"schema", "workspace", "registry", "models", "datasets", "evaluation", "readiness", "plan", "exporting", "publishing"},
 }  # fmt: skip
 
 

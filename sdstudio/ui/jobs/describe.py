@@ -14,6 +14,8 @@ KINDS: dict[str, tuple[str, str]] = {
     "try": ("Captions tried", ":material/labs:"),
     "import": ("Import", ":material/add_photo_alternate:"),
     "push": ("Push to the Hub", ":material/cloud_upload:"),
+    "export": ("Export", ":material/ios_share:"),
+    "publish": ("Model to the Hub", ":material/cloud_upload:"),
 }
 NUMBERS = {"loss": "Loss", "val_loss": "Validation loss", "lr": "Learning rate", "learning_rate": "Learning rate"}
 UNSHOWN = ("time", "step", "epoch")
@@ -32,14 +34,14 @@ def title_of(job: Job) -> str:
 
 
 def device_text(name: str) -> str:
-    """A device as a person calls it: 'GPU 0', 'CPU'; a name that is not known stays as it is."""
-    names = [part.strip() for part in name.split(",") if part.strip()]
-    return ", ".join(
-        f"GPU {part.removeprefix('cuda:')}" if part.startswith("cuda:") else _PLACES.get(part, part) for part in names
-    )
+    """Devices as a person calls them: 'GPU 0, GPU 1', 'CPU'; a name that is not known stays as it is."""
+    return ", ".join(_device(part.strip()) for part in name.split(",") if part.strip())
 
 
-_PLACES = {"cpu": "CPU", "disk": "disk", "network": "network"}
+def _device(name: str) -> str:
+    kind, _, number = name.partition(":")
+    called = {"cuda": "GPU", "cpu": "CPU"}.get(kind, kind)
+    return f"{called} {number}" if number else called
 
 
 def where_text(job: Job) -> str:
