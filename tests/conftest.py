@@ -43,25 +43,47 @@ def quiet_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspac
     return Workspace(root)
 
 
+class Studio:
+    """A studio of its own, started as `make run` starts it, on a free port that it keeps over a restart."""
+
+    def __init__(self, workspace: Workspace, log: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.environment = {**os.environ, "SDSTUDIO_WORKSPACE": str(workspace.root), "OMP_NUM_THREADS": "1"}
+        self.log = log
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(self.port)]
+        with self.log.open("ab") as output:
+            self.server = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=output, stderr=output)
+        wait_until_healthy(f"{self.address}/_stcore/health", self.server, self.log)
+
+    def kill(self) -> None:
+        self.server.kill()
+        self.server.wait(timeout=20)
+
+    def stop(self) -> None:
+        self.server.terminate()
+        self.server.wait(timeout=20)
+
+
 @pytest.fixture
-def address(workspace: Workspace, tmp_path: Path) -> Iterator[str]:
-    """A studio of its own, started as `make run` starts it, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
-    environment = {**os.environ, "SDSTUDIO_WORKSPACE": str(workspace.root), "OMP_NUM_THREADS": "1"}
-    log = tmp_path / "server.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+def studio(workspace: Workspace, tmp_path: Path) -> Iterator[Studio]:
+    studio = Studio(workspace, tmp_path / "server.log")
     try:
-        wait_until_healthy(f"http://127.0.0.1:{port}/_stcore/health", server, log)
-        yield f"http://127.0.0.1:{port}"
+        yield studio
     finally:
-        server.terminate()
-        server.wait(timeout=20)
+        studio.stop()
         for job in jobs.list_jobs(workspace):
             jobs.stop_job(workspace, job.id, now=True)
+
+
+@pytest.fixture
+def address(studio: Studio) -> str:
+    return studio.address
 
 
 def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
