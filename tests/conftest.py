@@ -108,7 +108,7 @@ def page() -> "Iterator[Page]":
         pytest.fail("This test needs Chromium and found none: install it with `apt-get install chromium`.")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
         page.set_default_timeout(30_000)
         expect.set_options(timeout=30_000)
         problems: list[str] = []
