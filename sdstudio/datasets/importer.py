@@ -178,7 +178,7 @@ def find_source(config: ImportConfig) -> Source:
     found = next((source for source in sources.values() if config.folder and source.detect(config.folder)), None)
     if found is None:
         raise UserError(
-            f"There is no folder, zip file or table {config.folder!r}, and it is no Hub dataset's name; "
+            f"There is no folder, zip file, table or config {config.folder!r}, and it is no Hub dataset's name; "
             "give one that holds pictures (PNG, JPEG or WebP)."
         )
     return found

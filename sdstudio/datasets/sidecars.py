@@ -46,18 +46,22 @@ def read_captions(
             described = by_stem.get(file.path.with_suffix(""))
             if not described:
                 raise UserError("There is no picture of this name for the caption.")
-            captions.texts.update(dict.fromkeys(described, _read(file, lines)))
+            captions.texts.update(dict.fromkeys(described, first_line(file) if lines == "first" else _text(file)))
         except UserError as error:
             captions.problems.append((str(file.path), str(error)))
     return captions
 
 
-def _read(file: TreeFile, lines: str) -> str:
+def first_line(file: TreeFile) -> str:
+    """The first line of a caption file that holds words; a UserError when it is not UTF-8 text."""
+    return next((line.strip() for line in _text(file).splitlines() if line.strip()), "")
+
+
+def _text(file: TreeFile) -> str:
     try:
-        text = file.read().decode("utf-8-sig")
+        return file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError("It is not UTF-8 text; save it as UTF-8.") from error
-    return next((line for line in text.splitlines() if line.strip()), "") if lines == "first" else text
 
 
 def _take_table(

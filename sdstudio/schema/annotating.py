@@ -44,10 +44,14 @@ class ImportConfig:
     dataset: str = option("", "The dataset to fill; made when it does not exist.")
     folder: str = option(
         "",
-        "A folder (with its subfolders), a zip file, a table (.csv, .jsonl, .json, .parquet) or a Hub dataset.",
+        "A folder (with its subfolders), a zip file, a table (.csv, .jsonl, .json, .parquet), a dataset config of "
+        "kohya's trainer (.toml) or a Hub dataset.",
     )
     source: str = option(
-        "detect", "What kind of place that is.", choices=("detect", "folder", "zip", "table", "hub"), advanced=True
+        "detect",
+        "What kind of place that is.",
+        choices=("detect", "folder", "zip", "table", "kohya", "hub"),
+        advanced=True,
     )
     caption_lines: str = option(
         "all",
