@@ -101,6 +101,11 @@ def changed_since(connection: sqlite3.Connection, number: int) -> set[str]:
     return {row[0] for row in rows}
 
 
+def touched_since(connection: sqlite3.Connection, number: int) -> set[str]:
+    """The pictures of which anything may differ from what it was at row `number`, drafts kept aside too."""
+    return {row[0] for row in connection.execute("SELECT image FROM history WHERE seq > ?", (number,))}
+
+
 def of_image(connection: sqlite3.Connection, image: str) -> list[HistoryEntry]:
     """Oldest first."""
     return [

@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 import regex
@@ -11,6 +12,8 @@ from sdstudio.schema import UserError
 
 SECONDS = 3.0
 _LONG = 2_000
+_CHUNK = 64
+_RISKY = re.compile(r"\)\s*[*+?{]|\(\?(R|&|P>|\d|[^):]*x)|\\[1-9g]")
 TOO_SLOW = "The pattern takes too long on these captions; make it simpler, for example without a repeat in a repeat."
 
 
@@ -27,11 +30,23 @@ class Pattern:
             self._pattern: Any = regex.compile(text if is_regex else regex.escape(text), flags)
         except regex.error as error:
             raise UserError(f"{text!r} is not a valid pattern ({error}); mend it and search again.") from error
-        self._may_explode = is_regex and (")" in text or sum(text.count(sign) for sign in "*+{") > 2)
+        repeats = sum(text.count(sign) for sign in "*+{")
+        self._may_explode = is_regex and (repeats > 1 or _RISKY.search(text) is not None)
         self._deadline = time.thread_time() + SECONDS
 
     def found_in(self, text: str) -> bool:
         return self._guarded(self._pattern.search, text) is not None
+
+    def matching(self, captions: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
+        """Those of (position, caption) in which the pattern is found; the clock is looked at now and then only."""
+        rest = iter(captions)
+        found: list[tuple[int, str]] = []
+        while chunk := list(islice(rest, _CHUNK)):
+            self._left()
+            careful = self._may_explode or max(len(text) for _, text in chunk) >= _LONG
+            check = self.found_in if careful else self._pattern.search
+            found += [row for row in chunk if check(row[1])]
+        return found
 
     def replaced_in(self, text: str, replacement: str | Callable[[Any], str]) -> str:
         """`text` with every find replaced; in a string, `\\1` or `\\g<name>` stand for groups."""
@@ -42,15 +57,19 @@ class Pattern:
             raise UserError(f"{replacement!r} cannot be put in its place ({error}); mend it and try again.") from error
 
     def _guarded(self, work: Callable[..., Any], text: str) -> Any:
-        left = self._deadline - time.thread_time()
-        if left <= 0:
-            raise UserError(TOO_SLOW)
+        left = self._left()
         if not self._may_explode and len(text) < _LONG:
             return work(text)
         try:
             return work(text, timeout=left)
         except TimeoutError as error:
             raise UserError(TOO_SLOW) from error
+
+    def _left(self) -> float:
+        left = self._deadline - time.thread_time()
+        if left <= 0:
+            raise UserError(TOO_SLOW)
+        return left
 
 
 def has_word(word: str) -> Callable[[str], bool]:

@@ -14,6 +14,7 @@ from sdstudio.datasets.database import Database
 from sdstudio.datasets.history import Action, HistoryEntry
 from sdstudio.datasets.intake import is_own_thumb, make_thumb
 from sdstudio.datasets.layout import DATABASE_FILE, IMAGE_COLUMNS, MIGRATIONS, to_image
+from sdstudio.datasets.memory import Memory
 from sdstudio.datasets.query import Around, Positions, Query
 from sdstudio.datasets.settings import DatasetSettings
 from sdstudio.datasets.snapshots import SnapshotInfo
@@ -25,7 +26,7 @@ from sdstudio.workspace import atomic_write
 PERSON = "person:local"
 __all__ = ["PERSON", "Conflict", "DatasetStore", "clean_caption", "clean_file_name"]
 
-_memory = query.Memory()
+_memory = Memory()
 
 
 class Conflict(UserError):
@@ -216,27 +217,17 @@ class DatasetStore:
         positions = self._find(wanted)
         with self._database.read() as connection:
             here = int(self._facts(connection, id)["position"])
-        try:
-            index = positions.index(here)
-            inside = True
-        except ValueError:
-            with self._database.read() as connection:
-                everything = query.find(connection, wanted, self._token_limit(wanted), including=here)
-            index, inside = everything.index(here), False
+            index, inside = query.place(connection, wanted, self._token_limit(wanted), positions, here)
         after = positions[index + inside :]
-        unreviewed: set[int] = set()
+        unreviewed = 0
         if wanted.state in (None, "not modified"):
-            unreviewed = set(self._find(replace(wanted, state="not modified"))) - {here}
-        next_unreviewed = next((other for other in [*after, *positions[:index]] if other in unreviewed), 0)
-        near = [positions[index - 1] if index else 0, after[0] if after else 0, next_unreviewed]
+            waiting = self._find(replace(wanted, state="not modified"))
+            unreviewed = query.first_among(after + positions[:index], waiting, here)
+        near = [positions[index - 1] if index else 0, after[0] if after else 0, unreviewed]
         with self._database.read() as connection:
-            previous, following, waiting = (query.ids(connection, [one])[0] if one else "" for one in near)
+            ids = [query.ids(connection, [one])[0] if one else "" for one in near]
         return Around(
-            index=index if inside else None,
-            total=len(positions),
-            previous=previous,
-            next=following,
-            unreviewed=waiting,
+            index=index if inside else None, total=len(positions), previous=ids[0], next=ids[1], unreviewed=ids[2]
         )
 
     def captions(self, wanted: Query = Query()) -> Iterator[CaptionedImage]:  # noqa: B008
@@ -251,7 +242,8 @@ class DatasetStore:
         """Where captions come from, with how many, most first."""
         with self._database.read() as connection:
             rows = connection.execute(
-                "SELECT source, count(*) FROM image WHERE deleted = 0 AND source <> '' GROUP BY source ORDER BY 2 DESC"
+                "SELECT source, sum(pictures) FROM tally WHERE deleted = 0 AND source <> '' GROUP BY source "
+                "HAVING sum(pictures) > 0 ORDER BY 2 DESC"
             )
             return [(row[0], row[1]) for row in rows]
 
@@ -325,8 +317,8 @@ class DatasetStore:
         """(pictures, those with a caption, those whose caption a person wrote or approved)."""
         with self._database.read() as connection:
             row = connection.execute(
-                "SELECT count(*), coalesce(sum(empty = 0), 0), coalesce(sum(state <> 'not modified'), 0) FROM image "
-                "WHERE deleted = 0"
+                "SELECT coalesce(sum(pictures), 0), coalesce(sum(pictures * (empty = 0)), 0), "
+                "coalesce(sum(pictures * (state <> 'not modified')), 0) FROM tally WHERE deleted = 0"
             ).fetchone()
         return int(row[0]), int(row[1]), int(row[2])
 
