@@ -14,6 +14,7 @@ from sdstudio.jobs.context import JobContext
 from sdstudio.metrics.sample import EXPLORATORY, Pictures, Sample
 from sdstudio.metrics.statistics import compare
 from sdstudio.models import read_checkpoint, resolve_checkpoint
+from sdstudio.prompts import plain
 from sdstudio.results import FLOOR, Picture, Row
 from sdstudio.schema import Metric, MetricResult, Snapshot, UserError, from_json
 from sdstudio.words import count
@@ -127,12 +128,13 @@ def _trained_on(ws: Workspace, checkpoint: str) -> Snapshot | None:
 def _generated(pictures: Sequence[Picture], encoder: "CachedEncoder", folder: Path) -> Pictures:
     paths = [folder / picture.file for picture in pictures]
     features = encoder.images(paths)
-    texts = list(dict.fromkeys(picture.text for picture in pictures))
+    words = [plain(picture.text) for picture in pictures]
+    texts = list(dict.fromkeys(words))
     embeddings = dict(zip(texts, encoder.texts(texts), strict=True))
     return Pictures(
         pooled=features.pooled,
         image=features.embedding,
-        text=np.stack([embeddings[picture.text] for picture in pictures]),
+        text=np.stack([embeddings[text] for text in words]),
         groups=tuple(picture.prompt for picture in pictures),
         truncated=tuple(encoder.encoder.truncated(texts)),
         source=_source(paths),

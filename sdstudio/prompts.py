@@ -112,9 +112,24 @@ def _joined(parts: list[Part]) -> list[Part]:
     return [part for part in joined if part.text]
 
 
+def escape(text: str) -> str:
+    """`text` as a prompt that means just these words, such as a caption with brackets in it."""
+    escaped = re.sub(r"[()\[\]\\]", lambda match: f"\\{match.group()}", text)
+    return re.sub(r"\b(BREAK|AND)\b", lambda match: match.group().lower(), escaped)
+
+
 def plain(prompt: str) -> str:
-    """The words alone, as a scorer or a captioner should read them: no weights, no BREAK, one space between."""
-    return " ".join("".join(part.text for chunk in [*parse(prompt)] for part in [*chunk, Part(" ")]).split())
+    """What the picture should show, in words alone, as a scorer should read it.
+
+    Without weights and BREAK, one space between words; of a composition the prompts that it steers towards, joined by
+    commas.
+    """
+    wanted = [part.prompt for part in compose(prompt) if part.weight > 0]
+    return ", ".join(_words(text) for text in wanted)
+
+
+def _words(prompt: str) -> str:
+    return " ".join(" ".join("".join(part.text for part in chunk) for chunk in parse(prompt)).split())
 
 
 def has_syntax(prompt: str) -> bool:

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "sdstudio"
 HEAVY = {"torch", "diffusers", "transformers", "peft", "accelerate", "torchmetrics", "datasets"}
-HEAVY_ROOMS = {"engine", "families", "features", "starter"}
+HEAVY_ROOMS = {"engine", "families", "features", "sampling", "starter"}
 
 # A room may import the rooms named here (itself always). What is not named is a mistake of design.
 MAY_IMPORT = {
@@ -23,20 +23,26 @@ MAY_IMPORT = {
     "options": {"schema"},
     "plan": {"schema"},
     "hub": {"schema"},
-    "datasets": {"schema", "workspace", "registry", "jobs.context", "captioners", "hub"},
+    "datasets": {"schema", "workspace", "registry", "jobs.context", "captioners", "hub", "words"},
     "captioners": {"schema", "models", "hub"},
     "methods": {"schema", "models"},
     "families": {"schema", "models"},
-    "guidance": {"schema"},
+    "prompts": {"schema"},
+    "sampling": {"schema", "prompts"},
+    "guidance": {"schema", "prompts", "sampling"},
     "features": {"schema", "workspace", "models"},
     "metrics": {"schema", "features", "words"},
+    "ratings": {"metrics"},
     "engine": {
         "schema", "workspace", "registry", "models", "jobs.context", "datasets", "methods", "families", "guidance",
-        "plan", "words",
+        "plan", "words", "prompts", "sampling",
     },
     # Before a job is queued, the part that owns its config is asked whether it can be done.
     "readiness": {"schema", "workspace", "registry", "models", "datasets", "methods"},
-    "jobs": {"schema", "workspace", "registry", "models", "datasets", "evaluation", "readiness", "plan", "exporting", "publishing"},
+    "jobs": {
+        "schema", "workspace", "registry", "models", "datasets", "evaluation", "readiness", "plan", "exporting",
+        "publishing", "prompts",
+    },
 }  # fmt: skip
 
 

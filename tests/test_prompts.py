@@ -82,6 +82,7 @@ def test_escaped_text_means_itself(text: str) -> None:
 
 def test_plain_words() -> None:
     assert plain("a (red:1.4) [cat] BREAK on  the moon") == "a red cat on the moon"
+    assert plain("a (cat) :1.2 AND a hat AND NOT rain") == "a cat, a hat"
     assert has_syntax("a (cat)") and has_syntax("a BREAK b") and not has_syntax(r"a \(cat\)")
 
 

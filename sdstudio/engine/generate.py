@@ -6,20 +6,34 @@ import json
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from sdstudio import registry
 from sdstudio.engine.metadata import png_info
-from sdstudio.engine.pipeline import LoadedModel, check_side, cut_text, load_model, pick_device
+from sdstudio.engine.pipeline import LoadedModel, check_side, load_model, pick_device
 from sdstudio.jobs.context import JobContext
 from sdstudio.models import resolve_base_model, resolve_checkpoint
-from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, SampleSettings, UserError, from_json, to_json
+from sdstudio.prompts import compose
+from sdstudio.sampling.prompting import tokens_used, windows
+from sdstudio.sampling.steering import Request, Steering, noise, steered
+from sdstudio.schema import (
+    GenerateConfig,
+    GeneratedImage,
+    Guidance,
+    ModelRef,
+    SampleSettings,
+    UserError,
+    from_json,
+    to_json,
+)
 from sdstudio.words import count
 from sdstudio.workspace import Workspace, atomic_write
 
@@ -149,8 +163,7 @@ def draw_with(
         _tell(on_image, finished[image])
     sampler = type(pipeline.scheduler).__name__
     missing = list({image.file: image for image in wanted if image.file not in finished}.values())
-    for start in range(0, len(missing), settings.batch_size):
-        batch = missing[start : start + settings.batch_size]
+    for batch in _batches(pipeline, missing, settings):
         prompts, seeds = [item.prompt for item in batch], [item.seed for item in batch]
         pictures = sample(pipeline, prompts, seeds, settings, width, height, should_stop)
         for asked, (picture, flags) in zip(batch, pictures, strict=False):
@@ -163,13 +176,26 @@ def draw_with(
     return [finished[image.file] for image in wanted if image.file in finished]
 
 
+def _batches(
+    pipeline: DiffusionPipeline, images: list[GeneratedImage], settings: SampleSettings
+) -> Iterator[list[GeneratedImage]]:
+    """Pictures to draw together: those whose prompts are equally long in windows, lest one changes another's."""
+    longest: dict[int, list[GeneratedImage]] = {}
+    for image in images:
+        texts = [part.prompt for part in compose(image.prompt)]
+        longest.setdefault(windows(pipeline, [*texts, settings.negative_prompt]), []).append(image)
+    for alike in longest.values():
+        for start in range(0, len(alike), settings.batch_size):
+            yield alike[start : start + settings.batch_size]
+
+
 def _cut_flags(pipeline: DiffusionPipeline, prompts: list[str], negative_prompt: str) -> dict[str, tuple[str, ...]]:
-    """For each prompt, what is lost of it and of the negative prompt, since the text encoder reads only so far."""
-    reads = pipeline.tokenizer.model_max_length - pipeline.tokenizer.num_special_tokens_to_add()
-    unread = {text: cut_text(pipeline, text) for text in {*prompts, negative_prompt}}
+    """For each prompt, how much of it and of the negative prompt is not read, since only so many windows are."""
 
     def flags(text: str, what: str) -> tuple[str, ...]:
-        return (f"{what} cut after {reads} tokens: lost {unread[text]!r}",) if unread[text] else ()
+        parts = compose(text)
+        lost = sum(used - read for used, read in (tokens_used(pipeline, part.prompt) for part in parts))
+        return (f"{what} too long: its last {count(lost, 'token')} are not read",) if lost else ()
 
     return {prompt: flags(prompt, "prompt") + flags(negative_prompt, "negative prompt") for prompt in prompts}
 
@@ -186,31 +212,47 @@ def sample(
 ) -> list[tuple[Image.Image, tuple[str, ...]]]:
     """One batch of pictures with their flags.
 
-    Picture i starts from a CPU generator seeded with seeds[i], so that it does not depend on the batch. The
-    pictures are those of the plain diffusers pipeline for the same settings; none when `should_stop()` turned true.
+    Picture i starts from a CPU generator seeded with seeds[i], so that it does not depend on the batch. Without syntax
+    in the prompt and under plain guidance the pictures are those of the plain diffusers pipeline for the same settings,
+    to the byte; none when `should_stop()` turned true.
     """
+    if should_stop is not None and should_stop():
+        return []
+    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+    latents = noise(pipeline, generators, width, height)
+    guidance = find_guidance(settings.guidance)
+    steering: Steering = guidance.steer(
+        Request(
+            pipeline=pipeline,
+            prompts=prompts,
+            negative_prompts=[settings.negative_prompt] * len(prompts),
+            guidance_scale=settings.guidance_scale,
+            steps=settings.steps,
+            latents=latents,
+            clip_skip=settings.clip_skip,
+        ),
+        from_json(guidance.Options, settings.guidance_options),
+    )
     stopped = False
 
-    def check(
-        pipe: DiffusionPipeline, step: int, timestep: int, tensors: dict[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
+    def after(pipe: DiffusionPipeline, step: int, timestep: torch.Tensor, tensors: dict[str, Any]) -> dict[str, Any]:
         nonlocal stopped
         if should_stop is not None and should_stop():
             stopped = pipe._interrupt = True
+        elif steering.before and step + 1 < len(pipe.scheduler.timesteps):
+            return {"latents": steering.before(step + 1, pipe.scheduler.timesteps[step + 1], tensors["latents"])}
         return tensors
 
-    if should_stop is not None and should_stop():
-        return []
-    output = pipeline(
-        prompts,
-        negative_prompt=[settings.negative_prompt] * len(prompts) if settings.negative_prompt else None,
-        num_inference_steps=settings.steps,
-        guidance_scale=settings.guidance_scale,
-        width=width,
-        height=height,
-        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-        callback_on_step_end=check,
-    )
+    with steered(pipeline, steering):
+        output = pipeline(
+            **steering.call,
+            num_inference_steps=settings.steps,
+            width=width,
+            height=height,
+            latents=_begun(pipeline, steering, latents, settings.steps),
+            generator=generators,
+            callback_on_step_end=after,
+        )
     if stopped:
         return []
     blackened = getattr(output, "nsfw_content_detected", None) or [False] * len(seeds)
@@ -218,6 +260,23 @@ def sample(
         (picture, (f"blackened by the model's own safety checker (seed {seed})",) if black else ())
         for picture, seed, black in zip(output.images, seeds, blackened, strict=True)
     ]
+
+
+def _begun(pipeline: DiffusionPipeline, steering: Steering, latents: torch.Tensor, steps: int) -> torch.Tensor:
+    """The noise after what the steering does before the first step, again of deviation 1 as pipelines take it."""
+    if steering.before is None:
+        return latents
+    pipeline.scheduler.set_timesteps(steps, device=latents.device)
+    spread = pipeline.scheduler.init_noise_sigma
+    return steering.before(0, pipeline.scheduler.timesteps[0], latents * spread) / spread
+
+
+def find_guidance(name: str) -> Guidance:
+    """The guidance plug-in of this name; a UserError naming those that exist otherwise."""
+    records: Mapping[str, Guidance] = registry.load("sdstudio.guidance")
+    if name not in records:
+        raise UserError(f"There is no guidance {name!r}: choose one of {', '.join(sorted(records))}.")
+    return records[name]
 
 
 def read_images(folder: Path) -> list[GeneratedImage]:
@@ -250,8 +309,11 @@ def _file_name(image: GeneratedImage, base_hash: str) -> str:
         image.settings.steps,
         image.settings.guidance_scale,
         image.settings.scheduler,
+        image.settings.clip_skip,
+        image.settings.guidance,
+        image.settings.guidance_options,
     ]
-    key = hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:12]
+    key = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
     words = re.sub(r"[^a-z0-9]+", "-", image.prompt.lower())[:40].strip("-") or "no-prompt"
     return f"{words}-{image.seed}-{key}.png"
 

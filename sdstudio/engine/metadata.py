@@ -38,6 +38,8 @@ def parameters_text(image: GeneratedImage, sampler_class: str, base_hash: str, l
         "Size": f"{image.width}x{image.height}",
         "Model hash": base_hash[:10],
         "Model": label,
+        **({"Clip skip": image.settings.clip_skip + 1} if image.settings.clip_skip else {}),
+        **({"Guidance": image.settings.guidance} if image.settings.guidance != "plain" else {}),
         "RNG": "CPU",
         "Version": f"sdstudio {version('sdstudio')}",
     }

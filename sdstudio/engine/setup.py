@@ -30,6 +30,7 @@ from sdstudio.engine.validation import Validation, split
 from sdstudio.jobs.context import JobContext
 from sdstudio.methods.parts import Example, Sources, Trainable, named_trigger, text_encoders
 from sdstudio.plan import LEAST_TO_VALIDATE, Plan, make_plan
+from sdstudio.prompts import escape
 from sdstudio.schema import (
     Checkpoint,
     GeneratedImage,
@@ -125,7 +126,8 @@ def set_up(config: TrainConfig, ctx: JobContext) -> Run:
             step=0,
             snapshot=gathered.snapshot.hash,
         ),
-        sample_prompts=loop.sample_prompts or list(dict.fromkeys(own))[:SAMPLE_COUNT],
+        sample_prompts=loop.sample_prompts
+        or [one if loop.weighted_captions else escape(one) for one in dict.fromkeys(own)][:SAMPLE_COUNT],
     )
 
 
@@ -153,7 +155,8 @@ def _examples(
             log_flags(image)
 
         settings = default_settings(model.pipeline, side)
-        images = draw_with(model, base, prompts, seeds, settings, folder, tell, ctx.should_stop)
+        words = [escape(prompt) for prompt in prompts]
+        images = draw_with(model, base, words, seeds, settings, folder, tell, ctx.should_stop)
         if len(images) < len(prompts):
             raise StopRequested
         return [folder / image.file for image in images]

@@ -10,6 +10,7 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from sdstudio.engine.captions import Weighted, weighted
+from sdstudio.sampling.prompting import weighed
 from sdstudio.schema import Family
 
 IN_MEMORY = 512 * 2**20
@@ -67,17 +68,6 @@ class Texts:
 
 def _size(row: dict[str, Tensor]) -> int:
     return sum(value.nbytes for value in row.values())
-
-
-def weighed(hidden: Tensor, weights: Tensor) -> Tensor:
-    """Token embeddings (N, T, W) times their weights (N, T), each caption brought back to its own norm.
-
-    As AUTOMATIC1111's web UI does, but for the norm: it keeps the mean, which may be near zero and then scales wildly.
-    """
-    weights = weights.to(hidden)[..., None]
-    scaled = hidden * weights
-    back = hidden.norm(dim=(1, 2), keepdim=True) / scaled.norm(dim=(1, 2), keepdim=True).clamp(min=1e-8)
-    return torch.where((weights == 1).all(dim=1, keepdim=True), hidden, scaled * back)
 
 
 def token_weights(tokenizer: Any, captions: list[Weighted]) -> Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sdstudio import registry
+from sdstudio.prompts import parse
 from sdstudio.schema import (
     CaptionConfig,
     CaptionedImage,
@@ -19,6 +20,7 @@ from sdstudio.schema import (
     Protocol,
     PublishConfig,
     PushConfig,
+    SampleSettings,
     TrainConfig,
     TryCaptionsConfig,
     UserError,
@@ -97,17 +99,28 @@ def train(ws: Workspace, config: TrainConfig) -> TrainConfig:
 def generate(ws: Workspace, config: GenerateConfig) -> GenerateConfig:
     if not config.prompts:
         raise UserError("There is no prompt; say what to draw, for example --prompts 'a cat on a beach'.")
-    return replace(config, models=_models(ws, config.models))
+    return replace(config, models=_models(ws, config.models), settings=_settings(config.settings, config.prompts))
 
 
 def evaluate(ws: Workspace, config: Protocol) -> Protocol:
     from sdstudio.evaluation import check_protocol
 
-    config = replace(config, models=_models(ws, config.models))
+    settings = _settings(config.settings, [*config.prompts, *config.drift_prompts])
+    config = replace(config, models=_models(ws, config.models), settings=settings)
     check_protocol(ws, config)
     if config.reference:
         _images(ws, config.reference)
     return config
+
+
+def _settings(settings: SampleSettings, prompts: Sequence[str]) -> SampleSettings:
+    """The settings with their guidance's options filled in, after a look at every prompt that they will steer."""
+    options = _options("sdstudio.guidance", "guidance", settings.guidance, settings.guidance_options)
+    record = registry.load("sdstudio.guidance")[settings.guidance]
+    for prompt in prompts:
+        record.check(prompt, from_json(record.Options, options))
+    parse(settings.negative_prompt)
+    return replace(settings, guidance_options=options)
 
 
 def _images(ws: Workspace, dataset: str) -> Sequence[CaptionedImage]:

@@ -1,6 +1,7 @@
 """Models to ask, how they are asked, and the pictures they give."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from sdstudio.validation import STRICT, option
 
@@ -34,6 +35,11 @@ class SampleSettings:
         choices=("default", "ddim", "dpm++2m", "euler", "euler a"),
         advanced=True,
     )
+    clip_skip: int = option(
+        0, "Last layers of the text encoder to leave out; models trained so want 1.", low=0, high=11, advanced=True
+    )
+    guidance: str = option("plain", "How the prompt steers the picture; a guidance plug-in.", advanced=True)
+    guidance_options: dict[str, Any] = option({}, "The guidance's own options.", advanced=True)
     batch_size: int = option(8, "Pictures drawn at once.", low=1, high=64, advanced=True)
 
 

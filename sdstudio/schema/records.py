@@ -49,7 +49,7 @@ class Guidance:
     """A way to steer the picture while it forms; one file in `guidance/`.
 
     `check(prompt, options)` raises a UserError for a prompt that it cannot take. `steer(request, options)` returns the
-    Steering of one batch (see engine.steering).
+    Steering of one batch (see sampling.steering).
     """
 
     name: str
