@@ -50,6 +50,12 @@ def test_a_name_that_method_and_loop_share_has_two_flags(ws: Workspace, capsys: 
     assert (config["method_options"]["class_word"], config["loop"]["class_word"]) == ("toy", "doll")
 
 
+def test_a_preset_lies_under_the_flags(ws: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["train", "--preset", "starter-sam", "--dataset", "toys", "--batch-size", "2", "--print-config"]
+    config = printed(capsys, *argv)
+    assert (config["method"], config["loop"]["steps"], config["loop"]["batch_size"]) == ("sam", 400, 2)
+
+
 def test_a_kohya_config_lies_under_the_flags(ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "cat.toml"
     file.write_text('network_module = "networks.lora"\nnetwork_dim = 8\nmax_train_steps = 90\nclip_skip = 2\n')
@@ -80,6 +86,7 @@ def test_a_sweep_is_listed_then_queued_once(ws: Workspace, capsys: pytest.Captur
         (["train", "--kohya", "CONFIG"], "no training config of kohya's"),
         (["train", "--dataset", "toys", "--method", "magic"], "no method named 'magic'"),
         (["train", "--print-config"], "No dataset is named"),
+        (["train", "--preset", "magic"], "no preset 'magic'"),
         (["sweep", "--dataset", "toys"], "--grid"),
         (["sweep", "--dataset", "toys", "--grid", "steps"], "no axis"),
         (["sweep", "--dataset", "toys", "--grid", "stepz=1"], "did you mean steps"),

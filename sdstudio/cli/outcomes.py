@@ -77,6 +77,11 @@ def _compared(job: Job) -> tuple[dict[str, Any], str]:
     return {"results": [to_json(result) for result in evaluation.results], **facts}, text
 
 
+def _published(job: Job) -> tuple[dict[str, Any], str]:
+    report = read_json(job.folder / "report.json")
+    return {"report": report}, f"The model is at {report['url']}"
+
+
 MADE: dict[JobKind, Callable[[Job], tuple[dict[str, Any], str]]] = {
     "import": _imported,
     "push": _pushed,
@@ -84,5 +89,6 @@ MADE: dict[JobKind, Callable[[Job], tuple[dict[str, Any], str]]] = {
     "train": _trained,
     "generate": _drawn,
     "evaluate": _compared,
+    "publish": _published,
 }
 """For each kind of job, what it made: keys beside those of the job in --json, and a text."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from sdstudio.cli.flags import Command, Parser, add_job_flags, config_of, peek, plugin_fields, say, table
 from sdstudio.cli.outcomes import EXIT_OK, do
-from sdstudio.options import Field, add_flags, describe
+from sdstudio.options import Field, add_flags, describe, merge
 from sdstudio.schema import TrainConfig, UserError, to_json
 from sdstudio.sweeps import short_name
 from sdstudio.workspace import Workspace
@@ -75,9 +75,10 @@ def _sweep(ws: Workspace, arguments: argparse.Namespace) -> int:
 
 def _add_settings(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     """A flag for each setting, those of the chosen method among them; and where settings may come from besides."""
-    child.add_argument("--kohya", metavar="FILE", help="a training config of kohya's, TOML or JSON; flags win over it")
     early = Parser(prog=child.prog, add_help=False)
-    early.add_argument("--kohya")
+    for parser in (child, early):
+        parser.add_argument("--preset", metavar="NAME", help=f"a recipe to begin from: {', '.join(_presets())}")
+        parser.add_argument("--kohya", metavar="FILE", help="a training config of kohya's, TOML or JSON")
     under, left = _beneath(early.parse_known_args(list(argv))[0])
     method = peek(argv, "method", under.get("method", TrainConfig().method))
     own = plugin_fields("sdstudio.methods", "method", method, "method_options.")
@@ -98,16 +99,27 @@ def _by_section(fields: Any) -> dict[str, list[Field]]:
 
 
 def _beneath(early: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
-    """The settings that lie under --config and the flags, and which keys they could not be made of."""
+    """The settings that lie under --config and the flags, kohya's over the preset's, and the keys that were left."""
+    presets = _presets()
+    if early.preset and early.preset not in presets:
+        raise UserError(f"There is no preset {early.preset!r}; choose one of {', '.join(presets)}.")
+    under = presets[early.preset] if early.preset else {}
     if not early.kohya:
-        return {}, {}
+        return under, {}
     from sdstudio.kohya import read_kohya
 
     try:
         found = read_kohya(Path(early.kohya).expanduser().read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The config {early.kohya} cannot be read: {error}.") from error
-    return found.settings, found.left
+    return merge(under, found.settings), found.left
+
+
+def _presets() -> dict[str, dict[str, Any]]:
+    """What each preset sets, by its name."""
+    from sdstudio.presets import PRESETS
+
+    return {item.name: item.config for item in PRESETS}
 
 
 def _say_what_was_left(arguments: argparse.Namespace) -> None:
@@ -125,6 +137,7 @@ TRAINING = {
             "  sdstudio train --method sam --help\n"
             "  sdstudio train --config run.json --seed 1 --detach\n"
             "  sdstudio train --dataset asim-style --print-config > run.json\n"
+            "  sdstudio train --preset starter-sam --dataset asim-style\n"
             "  sdstudio train --kohya config.toml --dataset mine"
         ),
     ),

@@ -9,6 +9,7 @@ from sdstudio.ui.charts import Metrics
 from sdstudio.ui.session import page_file
 from sdstudio.ui.text import literal, size
 from sdstudio.ui.train.filling import fill
+from sdstudio.ui.train.taking_out import export_dialog, publish_dialog, show_taken_out
 from sdstudio.workspace import Workspace, read_json
 
 
@@ -58,8 +59,13 @@ def show_checkpoints(workspace: Workspace, job: Job) -> None:
             args=(job, ref),
             help="A second stage: a new run that begins with what this checkpoint has learned.",
         )
+        if st.button("Export", icon=":material/ios_share:", key=f"export-{job.id}", type="tertiary"):
+            export_dialog(workspace, ref)
+        if st.button("Send to the Hub", icon=":material/cloud_upload:", key=f"publish-{job.id}", type="tertiary"):
+            publish_dialog(workspace, ref)
     if checkpoint.checkpoint.trigger:
         st.caption(f"Its trigger is **{literal(checkpoint.checkpoint.trigger)}**.")
+    show_taken_out(workspace, job.id)
 
 
 def _label(checkpoint: FoundCheckpoint, loss: float | None, is_best: bool) -> str:

@@ -17,6 +17,7 @@ from sdstudio.ui.session import page_file, put_in_address, told
 from sdstudio.ui.text import literal
 from sdstudio.ui.train.data import mix_form, show_dataset
 from sdstudio.ui.train.filling import PREFIX
+from sdstudio.ui.train.recipes import show_recipes
 from sdstudio.ui.train.sees import show_sees
 from sdstudio.ui.train.sweep import show_sweep
 from sdstudio.workspace import Workspace
@@ -34,6 +35,7 @@ def show_form(workspace: Workspace) -> None:
             dataset = choose_dataset(datasets)
         with st.container():
             base_model = base_model_picker(workspace, key=f"{PREFIX}.base_model")
+    show_recipes(base_model)
     show_dataset(workspace, dataset, int(st.session_state.get(f"{PREFIX}.loop.resolution") or 0))
     st.subheader("Method")
     method = choose_method(methods)
