@@ -179,6 +179,13 @@ def test_why_it_failed_is_said_letter_by_letter(workspace: Workspace) -> None:
     assert not traceback.proto.expanded and traceback.code[0].value == "Traceback: in engine.py"
 
 
+def test_a_page_names_its_button_and_not_the_command(workspace: Workspace) -> None:
+    job = ended(workspace, "one", "cancelled")
+    kept = f"What it had done is kept. `sdstudio jobs resume {job.id}` goes on with it."
+    write_state(job.folder, replace(read_state(job.folder), message=kept))
+    assert describe.end_text(jobs.get_job(workspace, job.id)) == "What it had done is kept. Resume goes on with it."
+
+
 def test_owners_are_named_where_there_are_several(workspace: Workspace) -> None:
     job = ended(workspace, "one", owner="anna")
     assert "anna" not in words(open_page("jobs")) and "by anna" in words(open_page("jobs", job=job.id))

@@ -9,7 +9,7 @@ import streamlit as st
 from sdstudio import jobs
 from sdstudio.schema import ENDED, Job, JobState
 from sdstudio.ui.jobs.actions import resume_button, stop_buttons
-from sdstudio.ui.jobs.describe import facts, progress_text, share, title_of
+from sdstudio.ui.jobs.describe import end_text, facts, progress_text, share, title_of
 from sdstudio.ui.text import ago, duration, literal
 from sdstudio.workspace import Workspace
 
@@ -63,10 +63,10 @@ def card(workspace: Workspace, job: Job, more: Callable[[], None] | None = None)
                 resume_button(workspace, job)
         if is_live(job):
             st.progress(share(job), text=literal(progress_text(job)))
+        elif job.error:
+            st.error(literal(end_text(job)), icon=":material/error:")
         elif job.message:
-            st.caption(literal(job.message))
-        if job.error:
-            st.error(literal(job.error), icon=":material/error:")
+            st.caption(literal(end_text(job)))
         traceback(job)
         if more:
             more()

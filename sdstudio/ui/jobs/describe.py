@@ -55,6 +55,11 @@ def facts(job: Job, owner: bool = False) -> str:
     return " · ".join(part for part in (kind_label(job.kind), where_text(job), job.owner if owner else "") if part)
 
 
+def end_text(job: Job) -> str:
+    """Why it ended and what was kept, with the page's button where the command line has a command."""
+    return (job.error or job.message).replace(f"`sdstudio jobs resume {job.id}`", "Resume")
+
+
 def progress_text(job: Job) -> str:
     """How far a live job is, how fast it goes and how long it still takes."""
     if job.state == "queued":

@@ -7,7 +7,7 @@ import streamlit as st
 from sdstudio.schema import ENDED, Job
 from sdstudio.ui.job_card import state_badge, times
 from sdstudio.ui.jobs.actions import ended_menu, resume_button
-from sdstudio.ui.jobs.describe import facts, kind_icon, kind_label, title_of
+from sdstudio.ui.jobs.describe import end_text, facts, kind_icon, kind_label, title_of
 from sdstudio.ui.jobs.live import details_link
 from sdstudio.ui.jobs.results import result_link
 from sdstudio.ui.text import count, literal
@@ -93,5 +93,5 @@ def _row(workspace: Workspace, job: Job, owners: bool) -> None:
             else:
                 resume_button(workspace, job, type="tertiary")
             ended_menu(workspace, job)
-        if job.error or job.message:
-            st.caption(literal(job.error or job.message))
+        if end_text(job):
+            st.caption(literal(end_text(job)))
