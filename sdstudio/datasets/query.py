@@ -82,6 +82,10 @@ Positions: TypeAlias = "array[int]"
 def find(connection: sqlite3.Connection, query: Query, token_limit: int = 0, including: int = 0) -> Positions:
     """The positions (row numbers) of the pictures, in order; with `including`, that one too, at its place."""
     conditions, values = _conditions(query, token_limit)
+    filters = _caption_filters(query)
+    if filters and len(conditions) == 1 and by_position(query) and not including:
+        captions = _all_captions(connection, query.deleted)
+        return array("I", sorted(position for position, _ in _accepted(captions, filters)))
     where = " AND ".join(conditions)
     if including:
         where = f"({where}) OR position = {including:d}"
@@ -89,13 +93,9 @@ def find(connection: sqlite3.Connection, query: Query, token_limit: int = 0, inc
     order = ", ".join(key + direction for key in _ORDER[query.sort])
     rows = _plain(connection, f"SELECT position FROM image WHERE {where} ORDER BY {order}", values)
     found = array("I", [row[0] for row in rows])
-    filters = _caption_filters(query)
     if not filters:
         return found
-    captions = _captions(connection, found, query.deleted)
-    for accepted in filters:
-        captions = accepted(captions)
-    kept = {position for position, _ in captions}
+    kept = {position for position, _ in _accepted(_captions(connection, found, query.deleted), filters)}
     return array("I", [position for position in found if position in kept or position == including])
 
 
@@ -167,14 +167,21 @@ def _caption_filters(query: Query) -> list[Callable[[Captions], Captions]]:
     return filters
 
 
+def _accepted(captions: Captions, filters: Sequence[Callable[[Captions], Captions]]) -> Captions:
+    for accepted in filters:
+        captions = accepted(captions)
+    return captions
+
+
+def _all_captions(connection: sqlite3.Connection, deleted: bool) -> Captions:
+    statement = "SELECT position, caption FROM image INDEXED BY image_of_caption WHERE deleted = ?"
+    return _plain(connection, statement, (int(deleted),))
+
+
 def _captions(connection: sqlite3.Connection, positions: Positions, deleted: bool) -> Captions:
     if len(positions) > _FEW:
-        statement = "SELECT position, caption FROM image INDEXED BY image_of_caption WHERE deleted = ?"
-        captions = _plain(connection, statement, (int(deleted),))
-        if len(captions) == len(positions):
-            return captions
         wanted = set(positions)
-        return [row for row in captions if row[0] in wanted]
+        return [row for row in _all_captions(connection, deleted) if row[0] in wanted]
     return _plain(
         connection,
         "SELECT position, caption FROM image WHERE position IN (SELECT value FROM json_each(?))",
