@@ -108,7 +108,8 @@ class Run:
 
     def _teach(self, on: bool) -> None:
         """Switch dropout on or off in all that learns."""
-        self.unet.train(on)
+        if self.model.pipeline.unet.training != on:  # going through all its modules takes milliseconds
+            self.unet.train(on)
         for encoder in text_encoders(self.model.pipeline).values() if self.trainable.trains_text else ():
             encoder.train(on)
 

@@ -20,12 +20,14 @@ def default_settings(pipeline: Any, side: int) -> SampleSettings:
 
 
 def draw_samples(model: LoadedModel, ref: ModelRef, prompts: list[str], seed: int, side: int, folder: Path) -> None:
-    """One picture of each prompt, picture i from seed + i, into `folder`, which is emptied first."""
+    """One picture of each prompt, picture i from seed + i, into `folder`, which is emptied first.
+
+    The model must be in evaluation mode.
+    """
     pipeline = model.pipeline
     shutil.rmtree(folder, ignore_errors=True)
     settings = default_settings(pipeline, side)
     sampler = type(pipeline.scheduler).__name__
-    pipeline.unet.eval()
     for start in range(0, len(prompts), SAMPLE_COUNT):
         chosen = prompts[start : start + SAMPLE_COUNT]
         numbers = range(start, start + len(chosen))

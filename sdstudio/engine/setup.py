@@ -16,6 +16,7 @@ from sdstudio.engine.checkpoints import TrainingState
 from sdstudio.engine.data import Material, TrainingData
 from sdstudio.engine.distributed import first_alone, start
 from sdstudio.engine.examples import Gathered, gather, kept_snapshot
+from sdstudio.engine.fused import fuse_lora
 from sdstudio.engine.generate import draw_with, flag_logger
 from sdstudio.engine.latents import LatentCache
 from sdstudio.engine.loss import noise_schedule
@@ -202,7 +203,12 @@ def _encode(data: TrainingData, ctx: JobContext, steps: int, pictures: int) -> N
 
 
 def _lighten(pipeline: Any, trainable: Trainable, loop: LoopConfig, accelerator: Accelerator) -> None:
-    """Frozen weights take half the memory where the forward pass is in half precision anyway."""
+    """Spend no time and memory that training does not need.
+
+    Frozen weights take half the memory where the forward pass is in half precision anyway.
+    """
+    for model in (pipeline.unet, *text_encoders(pipeline).values()):
+        fuse_lora(model)
     if loop.gradient_checkpointing:
         pipeline.unet.enable_gradient_checkpointing()
         for encoder in text_encoders(pipeline).values() if trainable.trains_text else ():

@@ -96,8 +96,7 @@ class Validation:
 
     @torch.no_grad()
     def measure(self, unet: torch.nn.Module) -> Measurement:
-        """The error of `unet` as it is now."""
-        unet.eval()
+        """The error of `unet`, which must be in evaluation mode, as it is now."""
         found: list[tuple[int, Tensor]] = []
         for size, trials in self._batches:
             found += zip((trial.bin for trial in trials), self._errors(unet, size, trials), strict=True)
