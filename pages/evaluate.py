@@ -97,7 +97,7 @@ def show_form(workspace: Workspace) -> None:
         settings = config_form(
             SampleSettings,
             key="evaluate.settings",
-            skip=("seed", "negative_prompt"),
+            skip=("seed", "negative_prompt", "guidance"),
             defaults=to_json(protocol.settings),
         )
     each = (len(prompts) + len(drift)) * int(seeds)

@@ -9,6 +9,7 @@ from sdstudio.schema import GenerateConfig, GeneratedImage, Job, from_json, to_j
 from sdstudio.ui.files import job_png_url
 from sdstudio.ui.forms import config_form
 from sdstudio.ui.gallery import gallery
+from sdstudio.ui.guidance import guidance_picker
 from sdstudio.ui.job_card import follow, is_live
 from sdstudio.ui.models import models_to_ask
 from sdstudio.ui.pictures import image_items, model_label, read_images
@@ -47,9 +48,12 @@ def show_form(workspace: Workspace) -> None:
             placeholder="a smiling woman holding a balloon on a beach at night",
             height=110,
             persist_state="session",
-            help="One prompt a line. Every model gets every prompt with the same seeds.",
+            help="One prompt a line. Every model gets every prompt with the same seeds. "
+            "`(red:1.3)` calls a word louder, `[red]` softer; `BREAK` begins a new window of 77 tokens; "
+            "with Composable guidance `AND` and `AND NOT` join prompts.",
         )
-        settings = config_form(GenerateConfig, key="generate", skip=("models", "prompts"))
+        settings = config_form(GenerateConfig, key="generate", skip=("models", "prompts", "settings.guidance"))
+        settings["settings"] |= guidance_picker("generate")
         if st.button("Generate", type="primary", icon=":material/brush:", key="generate"):
             with told():
                 lines = [line.strip() for line in prompts.splitlines() if line.strip()]
