@@ -1,21 +1,162 @@
-"""What a job will need before it starts: from what earlier jobs of this workspace needed."""
+"""What a job will need before it starts, and a refusal where the disk cannot hold it."""
 
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from sdstudio import registry
+from sdstudio.jobs.devices import compute_devices
 from sdstudio.jobs.kinds import get_kind
-from sdstudio.schema import Estimate
-from sdstudio.workspace import Workspace
+from sdstudio.jobs.precedents import Precedent, find
+from sdstudio.plan import Plan, make_plan
+from sdstudio.schema import (
+    CaptionConfig,
+    Estimate,
+    GenerateConfig,
+    Placement,
+    TrainConfig,
+    UserError,
+    from_json,
+    to_json,
+)
+from sdstudio.workspace import Workspace, require_space
+
+WITH_STATE = 2
+"""How many checkpoints of a run keep what is needed to go on from them (see engine.checkpoints)."""
+NOTHING = "No earlier job of this workspace is like this one, so its time shows once it runs."
 
 
-def estimate(ws: Workspace, kind: str, config: Any) -> Estimate:
-    """What the job would need, and how that is known; what is not known is None and said."""
-    free = shutil.disk_usage(ws.root).free
+def estimate(ws: Workspace, kind: str, config: Any, placement: Placement | None = None) -> Estimate:
+    """What the job would need, from what earlier jobs like it needed; what is not known is None, and said.
+
+    Raises UserError when the disk cannot hold its next checkpoint twice.
+    """
     get_kind(kind)
-    return Estimate(
-        seconds=None,
-        memory_bytes=None,
-        disk_bytes=None,
-        free_bytes=free,
-        notes=("No earlier job of this workspace tells what this one needs.",),
-    )
+    device = (placement and placement.device) or compute_devices()[0]
+    if isinstance(config, TrainConfig):
+        return _training(ws, config, device)
+    likeness = LIKENESS.get(kind)
+    units = _units(ws, config) if likeness else None
+    wanted = likeness(to_json(config)) if likeness else None
+    found = find(ws, kind, device, lambda other: likeness is not None and likeness(other) == wanted) if units else None
+    if found is None or units is None:
+        return _answer(ws, notes=(NOTHING,))
+    return _answer(ws, seconds=found.overhead + found.each * units, notes=(f"The time is that of {found.title!r}.",))
+
+
+def _answer(ws: Workspace, notes: tuple[str, ...], **known: Any) -> Estimate:
+    unknown: dict[str, Any] = {"seconds": None, "memory_bytes": None, "disk_bytes": None}
+    return Estimate(**{**unknown, **known}, free_bytes=shutil.disk_usage(ws.root).free, notes=notes)
+
+
+# ---------------------------------------------------------------- pictures and captions
+
+
+def _models(config: dict[str, Any]) -> Any:
+    return [model["base_model"] for model in config.get("models", [])], _drawing(config.get("settings", {}))
+
+
+def _drawing(settings: dict[str, Any]) -> Any:
+    return [settings.get(name) for name in ("steps", "width", "height", "batch_size", "scheduler")]
+
+
+def _captioner(config: dict[str, Any]) -> Any:
+    return config.get("captioner"), config.get("options")
+
+
+LIKENESS: dict[str, Callable[[dict[str, Any]], Any]] = {"generate": _models, "caption": _captioner}
+"""What two jobs of a kind must share for the time of one unit to be the same."""
+
+
+def _units(ws: Workspace, config: Any) -> int | None:
+    if isinstance(config, GenerateConfig):
+        return len(config.prompts) * config.count * len(config.models)
+    if isinstance(config, CaptionConfig):
+        pictures, captioned, _ = _counts(ws, config.dataset)
+        return pictures - captioned if config.only_empty else pictures
+    return None
+
+
+def _counts(ws: Workspace, dataset: str) -> tuple[int, int, int]:
+    from sdstudio.datasets import open_dataset
+
+    return open_dataset(ws, dataset).counts()
+
+
+# ---------------------------------------------------------------- training
+
+
+def _training(ws: Workspace, config: TrainConfig, device: str) -> Estimate:
+    wanted = to_json(replace(config, method_options=_options(config)))
+    exact = find(ws, "train", device, lambda other: _load(other) == _load(wanted))
+    scaled = exact or find(ws, "train", device, lambda other: _pace(other) == _pace(wanted))
+    sized = find(ws, "train", device, lambda other: _size(other) == _size(wanted))
+    plan = _plan(ws, config)
+    notes, known = [], {}
+    if scaled and plan:
+        known["seconds"] = scaled.overhead + scaled.each * plan.steps * _work(wanted) / _work(scaled.config)
+        how = "" if exact else ", scaled to this batch size and resolution"
+        notes.append(f"The time is that of the run {scaled.title!r}{how}.")
+    else:
+        notes.append("No earlier run with this method and base model tells how long it takes.")
+    if exact and exact.memory:
+        known["memory_bytes"] = exact.memory
+        notes.append(f"The memory is what {exact.title!r} held.")
+    if sized and sized.learned and plan:
+        known["disk_bytes"] = _disk(config, plan, sized)
+        require_space(ws.root, 2 * (sized.learned + (sized.state or 0)), "two of the run's checkpoints")
+    return _answer(ws, notes=tuple(notes), **known)
+
+
+def _options(config: TrainConfig) -> dict[str, Any]:
+    """The method's options with their defaults, as a job keeps them."""
+    record = registry.load("sdstudio.methods").get(config.method)
+    options: dict[str, Any] = to_json(from_json(record.Options, config.method_options)) if record else {}
+    return options
+
+
+def _load(config: dict[str, Any]) -> Any:
+    """What decides a step's time and memory: all but the method's finer options."""
+    loop = config.get("loop", {})
+    return _pace(config), loop.get("batch_size"), loop.get("gradient_accumulation"), loop.get("resolution")
+
+
+def _pace(config: dict[str, Any]) -> Any:
+    """What decides the time of one picture's pixel."""
+    loop = config.get("loop", {})
+    names = ("mixed_precision", "gradient_checkpointing", "compile", "optimizer")
+    whose_side = bool(loop.get("resolution"))  # the base model's own side is not known here
+    return config.get("method"), config.get("base_model"), whose_side, [loop.get(name) for name in names]
+
+
+def _size(config: dict[str, Any]) -> Any:
+    """What decides how large a checkpoint is: rates and weights, which are fractions, do not, nor does the trigger."""
+    options = config.get("method_options", {})
+    kept = {name: value for name, value in options.items() if not isinstance(value, float) and name != "trigger"}
+    loop = config.get("loop", {})
+    return config.get("method"), config.get("base_model"), kept, loop.get("optimizer"), bool(loop.get("ema_decay"))
+
+
+def _work(config: dict[str, Any]) -> float:
+    """Pixels of a step, up to a factor that runs of one pace share."""
+    loop = config["loop"]
+    return float(loop["batch_size"] * loop["gradient_accumulation"] * (loop["resolution"] or 1) ** 2)
+
+
+def _plan(ws: Workspace, config: TrainConfig) -> Plan | None:
+    """How long the run is, if its settings go together; those that do not are refused elsewhere."""
+    try:
+        _, captioned, _ = _counts(ws, config.dataset)
+        more = [(_counts(ws, extra.dataset)[1], extra.repeats) for extra in config.mix]
+        passes = captioned * config.repeats + sum(pictures * repeats for pictures, repeats in more)
+        return make_plan(config.loop, captioned + sum(pictures for pictures, _ in more), max(passes, 1))
+    except UserError:
+        return None
+
+
+def _disk(config: TrainConfig, plan: Plan, one: Precedent) -> int:
+    """All the checkpoints that stay, the newest with what is needed to go on."""
+    written = len(plan.checkpoints)
+    kept = min(written, config.loop.keep_last + len(plan.asked_for) + 1) if config.loop.keep_last else written
+    return kept * (one.learned or 0) + min(written, WITH_STATE) * (one.state or 0)

@@ -20,6 +20,7 @@ from sdstudio.jobs.context import PROGRESS_FILE, STOP_FILE
 from sdstudio.jobs.database import delist, enlist, job_folders, listed, positions, readable_state, reorder
 from sdstudio.jobs.database import transaction as transaction
 from sdstudio.jobs.devices import check_placement, compute_devices, devices_needed, free_devices
+from sdstudio.jobs.estimating import estimate
 from sdstudio.jobs.failures import is_disk_full, kept, oom_kills
 from sdstudio.jobs.folder import (
     CONFIG_FILE,
@@ -189,7 +190,9 @@ def _checked(ws: Workspace, kind: str, config: Any, placement: Placement, has_se
         raise TypeError(f"A {kind} job takes a {record.config.__name__}, not a {type(config).__name__}.")
     backends.check(ws, placement, record.place, has_secrets)
     check_placement(placement, record.place)
-    return record.prepare(ws, from_json(record.config, to_json(config)))
+    config = record.prepare(ws, from_json(record.config, to_json(config)))
+    estimate(ws, kind, config, placement)  # which refuses what the disk cannot hold
+    return config
 
 
 def _make_folder(ws: Workspace, database: Connection, kind: str, config: Any, title: str, **state: Any) -> Path:
