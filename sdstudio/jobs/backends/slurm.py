@@ -15,12 +15,11 @@ from sdstudio.jobs.backends.settings import FILE, SlurmSettings, read_clusters
 from sdstudio.jobs.folder import LOG_FILE, State, workspace_of
 from sdstudio.jobs.processes import python_environment
 from sdstudio.schema import UserError
-from sdstudio.workspace import Workspace, atomic_write
+from sdstudio.workspace import Workspace
 
 POLL = 2.0
 PATIENCE = 60.0
 """Seconds that one of Slurm's commands may take."""
-SCRIPT_FILE = "slurm.sh"
 SCRIPT = '#!/bin/sh\nexec "$@"\n'
 """The batch script of every job: Slurm runs only scripts, and this one runs its arguments as they are."""
 GOING_ON = {
@@ -74,14 +73,12 @@ class SlurmBackend:
     def start(self, folder: Path, state: State, secrets: Mapping[str, str]) -> SlurmWorker:
         settings = _settings(workspace_of(folder))
         processes = str(state.placement.processes)
-        script = folder / SCRIPT_FILE
-        atomic_write(script, SCRIPT)
         name = cluster_name(folder, state)
         options = [f"--job-name={name}", f"--output={folder / LOG_FILE}", "--open-mode=append", "--no-requeue"]
         options += [f"--chdir={workspace_of(folder).root}", "--export=ALL", "--ntasks=1"]
         options += [option.replace("{processes}", processes) for option in settings.options]
         command = worker_command(folder, state, python=settings.python)
-        done = _run(["sbatch", "--parsable", *options, str(script), *command])
+        done = _run(["sbatch", "--parsable", *options, "/dev/stdin", *command], SCRIPT)
         if done is None or done.returncode:
             said = done.stderr.strip() if done else "it did not answer"
             raise UserError(f"Slurm did not take the job ({said}): look at the options in clusters.json.")
@@ -111,9 +108,10 @@ def _ask(*command: str) -> None:
     _run(list(command))
 
 
-def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
+def _run(command: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str] | None:
+    environment = python_environment()
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=python_environment())
+        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=PATIENCE, env=environment)
     except (OSError, subprocess.TimeoutExpired):
         return None
 
