@@ -181,7 +181,8 @@ def _help(item: Field) -> str:
     shown = default is not dataclasses.MISSING and default not in ("", None) and not (item.zero and default == 0)
     facts = [f"default {default} {item.unit}".strip()] if shown else []
     if item.zero:
-        facts.append(f"{'default ' if default == 0 else ''}0: {item.zero}")
+        nothing = "empty" if item.type == "str" else "0"
+        facts.append(f"{'' if default else 'default '}{nothing}: {item.zero}")
     if item.low is not None and item.high is not None:
         facts.append(f"{item.low:g} to {item.high:g}")
     elif item.low is not None:

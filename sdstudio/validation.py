@@ -31,7 +31,7 @@ def option(
 ) -> Any:
     """A dataclass field whose metadata becomes the form's widget, the command-line flag and the docs.
 
-    `zero` says what 0 stands for, such as "the model's own": the form shows it in an empty field instead of a bare 0.
+    `zero` says what 0, or an empty text, stands for, such as "the model's own": the form shows it in an empty field.
     `when` names the switch of the same dataclass, or 'field=value', without which the setting means nothing: the form
     hides it then. `section` begins a part of the form, which holds this and the following settings.
     """

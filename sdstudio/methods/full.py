@@ -31,9 +31,7 @@ class Options(Weights):
     """The options of full fine-tuning."""
 
     __pydantic_config__ = STRICT
-    trigger: str = option(
-        "", "The word that calls what is learned; empty takes the first word that all captions share."
-    )
+    trigger: str = option("", "The word that calls what is learned.", zero="the first word that all captions share")
 
 
 def prepare(pipeline: Any, options: Weights, large: float = 5e-6, small: float = 3e-4) -> Trainable:

@@ -57,9 +57,7 @@ class Options(Matrices):
     """The options of LoRA."""
 
     __pydantic_config__ = STRICT
-    trigger: str = option(
-        "", "The word that calls what is learned; empty takes the first word that all captions share."
-    )
+    trigger: str = option("", "The word that calls what is learned.", zero="the first word that all captions share")
 
 
 def add_lora(model: Any, options: Matrices, layers: list[str]) -> dict[str, Any]:

@@ -13,9 +13,7 @@ from sdstudio.schema import UserError, option
 class Subject:
     """What is taught, and what it must not be confused with."""
 
-    trigger: str = option(
-        "", "Identifier that stands for what is learned; empty takes the captions' commonest first word."
-    )
+    trigger: str = option("", "Identifier that stands for what is learned.", zero="the captions' commonest first word")
     class_word: str = option("", "The kind of thing that it is, such as 'man', 'dog' or 'logo'; may be empty.")
     detailed_captions: bool = option(
         True, "Learn with the captions as written; off gives every picture the identifier and class word alone."

@@ -27,7 +27,7 @@ class Options:
 
     __pydantic_config__ = STRICT
     trigger: str = option(
-        "", "The new word, in no dictionary of the model; empty makes one of the captions' shared first word: <word>."
+        "", "The new word, one that the model does not know.", zero="<word>, of the captions' shared first word"
     )
     initial_word: str = option("style", "The word whose meaning the new one starts from, such as 'style' or 'dog'.")
     vectors: int = option(

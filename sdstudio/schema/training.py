@@ -37,7 +37,7 @@ class LoopConfig:
         high=2048,
         step=8,
         unit="px",
-        zero="the base model's own",
+        zero="the model's own",
         section="Pictures",
     )
     fit: str = option(

@@ -157,7 +157,7 @@ def _widget(field: Field, key: str) -> Any:
     if field.type == "bool":
         return st.toggle(**common)
     if field.type == "str":
-        return st.text_input(**common)
+        return st.text_input(placeholder=field.zero or None, **common)
     return _number(field, common)
 
 

@@ -9,14 +9,15 @@ from sdstudio.datasets import DatasetInfo, DatasetStore, open_dataset, preflight
 from sdstudio.datasets.preflight import Finding, Level
 from sdstudio.datasets.query import Query
 from sdstudio.options import describe
-from sdstudio.schema import ExtraDataset
+from sdstudio.readiness import local_folder
+from sdstudio.schema import ExtraDataset, UserError
 from sdstudio.ui.annotate.check import LEVELS
 from sdstudio.ui.files import thumb_url
 from sdstudio.ui.gallery import Item, gallery
 from sdstudio.ui.session import page_file
 from sdstudio.ui.text import count, literal
 from sdstudio.ui.train.filling import PREFIX
-from sdstudio.workspace import Workspace
+from sdstudio.workspace import Workspace, read_json
 
 PREVIEW = 20
 SHOWN: tuple[Level, ...] = ("problem", "warning")
@@ -30,6 +31,16 @@ def show_dataset(workspace: Workspace, dataset: DatasetInfo, side: int) -> None:
     items = [Item(image.id, thumb_url(dataset.name, image.id)) for image in pictures]
     gallery(items, key="preview", cell=5, one_row=True)
     show_findings(store, side)
+
+
+def own_side(workspace: Workspace, base_model: str) -> int:
+    """The side in pixels that the base model was made for, by its configs; 0 where they are not on this machine."""
+    try:
+        folder = local_folder(workspace, base_model)
+        unet, vae = (read_json(folder / part / "config.json") if folder else {} for part in ("unet", "vae"))
+        return int(unet["sample_size"]) * 2 ** (len(vae["block_out_channels"]) - 1)
+    except (UserError, KeyError):
+        return 0
 
 
 def show_findings(store: DatasetStore, side: int) -> None:

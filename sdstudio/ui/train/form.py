@@ -15,8 +15,9 @@ from sdstudio.ui.models import base_model_picker, trained_models
 from sdstudio.ui.placement import placement_picker
 from sdstudio.ui.session import page_file, put_in_address, told
 from sdstudio.ui.text import literal
-from sdstudio.ui.train.data import mix_form, show_dataset
+from sdstudio.ui.train.data import mix_form, own_side, show_dataset
 from sdstudio.ui.train.filling import PREFIX
+from sdstudio.ui.train.identifier import identifier_finder, teaches_subject, trigger_problem
 from sdstudio.ui.train.recipes import show_recipes
 from sdstudio.ui.train.sees import show_sees
 from sdstudio.ui.train.sweep import show_sweep
@@ -30,19 +31,25 @@ def show_form(workspace: Workspace) -> None:
         st.page_link(page_file("annotate"), label="Open Annotate", icon=":material/arrow_forward:")
         return
     methods: Mapping[str, Method] = registry.load("sdstudio.methods")
-    with st.grid(columns="auto", min_column_width=260):
+    with st.grid(columns=2, min_column_width=260):
         with st.container():
             dataset = choose_dataset(datasets)
         with st.container():
             base_model = base_model_picker(workspace, key=f"{PREFIX}.base_model")
-    show_recipes(base_model)
-    show_dataset(workspace, dataset, int(st.session_state.get(f"{PREFIX}.loop.resolution") or 0))
+    side = int(st.session_state.get(f"{PREFIX}.loop.resolution") or 0)
+    show_dataset(workspace, dataset, side or own_side(workspace, base_model))
     st.subheader("Method")
+    show_recipes(base_model)
     method = choose_method(methods)
     init_checkpoint = choose_start(workspace, method)
     options = config_form(
-        method.Options, key=f"{PREFIX}.{method.name}", advanced_label=f"More settings of {method.label}"
+        method.Options,
+        key=f"{PREFIX}.{method.name}",
+        advanced_label=f"More settings of {method.label}",
+        problems=trigger_problem(workspace, base_model, method),
     )
+    if teaches_subject(method):
+        identifier_finder(workspace, base_model, method)
     st.subheader("Training")
     loop = config_form(LoopConfig, key=f"{PREFIX}.loop", advanced_label="More settings of the training loop")
     mix = mix_form([item.name for item in datasets if item.name != dataset.name])
