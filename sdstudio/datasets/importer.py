@@ -13,6 +13,7 @@ from sdstudio.datasets.catalog import create_dataset, dataset_exists, open_datas
 from sdstudio.datasets.intake import RefusedPicture, read_picture
 from sdstudio.datasets.sources.offer import Candidate, Source
 from sdstudio.datasets.store import DatasetStore
+from sdstudio.datasets.text import printable
 from sdstudio.datasets.uploads import discard_upload
 from sdstudio.jobs.context import JobContext
 from sdstudio.schema import ImportConfig, UserError, to_json
@@ -153,6 +154,7 @@ def run_import(config: ImportConfig, ctx: JobContext) -> bool:
         report.error = str(error)
         raise
     finally:
+        report.refused = [(printable(name), printable(reason)) for name, reason in report.refused]
         write_json(ctx.folder / REPORT_FILE, to_json(report))
         _log(report, ctx)
     if not report.stopped:

@@ -9,6 +9,11 @@ def clean_caption(text: str) -> str:
     return " ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
+def printable(text: str) -> str:
+    """`text` fit for a log, a terminal and a page: what is not a visible character becomes one that says so."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 def clean_file_name(name: str) -> str:
     """A relative path with '/' between its parts, without '..', drive or control characters."""
     printable = "".join(letter if letter.isprintable() else "_" for letter in name.replace("\\", "/"))

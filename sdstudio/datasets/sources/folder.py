@@ -10,6 +10,9 @@ from sdstudio.datasets.sources.layout import offer_tree
 from sdstudio.datasets.sources.offer import Offer, Refused, Source, TreeFile, is_clutter
 from sdstudio.schema import ImportConfig, UserError
 
+LINKED_FOLDER = "It is a link to a folder, and those are not followed; import that folder itself."
+NO_FILE = "It is a device or a pipe, not a file."
+
 
 def detect(place: str) -> bool:
     return Path(place).expanduser().is_dir()
@@ -36,6 +39,8 @@ def walk(root: Path) -> tuple[list[TreeFile], Refused]:
     for folder, subfolders, names in os.walk(root, onerror=refuse):
         inside = PurePosixPath(Path(folder).relative_to(root).as_posix())
         subfolders[:] = [name for name in subfolders if not is_clutter(name)]
+        links = (name for name in subfolders if Path(folder, name).is_symlink())
+        problems += [((inside / name).as_posix(), LINKED_FOLDER) for name in links]
         for name in names:
             if is_clutter(name):
                 continue
@@ -47,6 +52,8 @@ def walk(root: Path) -> tuple[list[TreeFile], Refused]:
                 continue
             if stat.S_ISREG(status.st_mode):
                 files.append(TreeFile.of(path, inside / name, status.st_size))
+            else:
+                problems.append(((inside / name).as_posix(), NO_FILE))
     return files, problems
 
 
