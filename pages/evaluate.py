@@ -119,9 +119,9 @@ def show_form(workspace: Workspace) -> None:
 
 
 def choose_models(trained: dict[str, ModelRef]) -> list[str]:
-    key, wanted = "evaluate.models", in_address("model")
-    if wanted in trained:
-        st.session_state[key] = [wanted]
+    key, wanted = "evaluate.models", [ref for ref in in_address("model").split(",") if ref in trained]
+    if wanted:
+        st.session_state[key] = wanted
         put_in_address("model", "")
     return st.multiselect(
         "Models to compare with their base model",
