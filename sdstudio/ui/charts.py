@@ -14,7 +14,9 @@ SMOOTHING = 0.9
 """Weight of what came before in the smoothed line (exponential moving average)."""
 POINTS = 600
 """A line is drawn through at most about this many steps: a browser shows no more."""
-HEIGHT, SMALL = 260, 130
+HEIGHT, SMALL = 260, 110
+GREY = "#8F867B"
+"""Seen on the light background and on the dark one."""
 
 
 def series(metrics: Metrics, name: str) -> "pandas.DataFrame":
@@ -52,8 +54,8 @@ def validation_chart(metrics: Metrics, best_step: int | None = None) -> None:
     before = series(metrics, "val_base")
     if not before.empty:
         line = alt.Chart(before.tail(1).assign(name="Base model"))
-        chart += line.mark_rule(strokeDash=[5, 4], opacity=0.7).encode(alt.Y("value:Q"))
-        chart += line.mark_text(align="left", baseline="bottom", x=6, dy=-3, opacity=0.8).encode(
+        chart += line.mark_rule(strokeDash=[5, 4], color=GREY).encode(alt.Y("value:Q"))
+        chart += line.mark_text(align="right", baseline="bottom", x="width", dy=-3, color=GREY).encode(
             alt.Y("value:Q"), alt.Text("name:N")
         )
     best = table[table["step"] == best_step]
@@ -96,7 +98,7 @@ def _lines(table: "pandas.DataFrame", column: str, title: str, height: int, lege
         alt.Chart(table, height=height)
         .mark_line(strokeWidth=2)
         .encode(
-            _step(),
+            _step("Step" if title else ""),
             _value(title, column),
             alt.Color("name:N", legend=below, sort=None),
             tooltip=[alt.Tooltip("name:N", title="Run"), *_tooltip(column)],
@@ -110,14 +112,16 @@ def _altair() -> Any:
     return altair
 
 
-def _step() -> "altair.X":
+def _step(title: str = "Step") -> "altair.X":
     alt = _altair()
-    return alt.X("step:Q", title="Step", axis=alt.Axis(tickMinStep=1, format="d", grid=False))
+    return alt.X("step:Q", title=title or None, axis=alt.Axis(tickMinStep=1, tickCount=6, format="d", grid=False))
 
 
 def _value(title: str, column: str = "value") -> "altair.Y":
     alt = _altair()
-    return alt.Y(f"{column}:Q", title=title or None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
+    return alt.Y(
+        f"{column}:Q", title=title or None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5 if title else 3)
+    )
 
 
 def _tooltip(column: str) -> list["altair.Tooltip"]:

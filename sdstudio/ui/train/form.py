@@ -41,6 +41,10 @@ def show_form(workspace: Workspace) -> None:
     st.subheader("Method")
     show_recipes(base_model)
     method = choose_method(methods)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(literal(method.summary), width="stretch")
+        if teaches_subject(method):
+            identifier_finder(workspace, base_model, method)
     init_checkpoint = choose_start(workspace, method)
     options = config_form(
         method.Options,
@@ -48,8 +52,6 @@ def show_form(workspace: Workspace) -> None:
         advanced_label=f"More settings of {method.label}",
         problems=trigger_problem(workspace, base_model, method),
     )
-    if teaches_subject(method):
-        identifier_finder(workspace, base_model, method)
     st.subheader("Training")
     loop = config_form(LoopConfig, key=f"{PREFIX}.loop", advanced_label="More settings of the training loop")
     mix = mix_form([item.name for item in datasets if item.name != dataset.name])
@@ -91,9 +93,7 @@ def choose_method(methods: Mapping[str, Method]) -> Method:
         persist_state="session",
         label_visibility="collapsed",
     )
-    method = methods[name]
-    st.caption(literal(method.summary))
-    return method
+    return methods[name]
 
 
 def choose_start(workspace: Workspace, method: Method) -> str:

@@ -6,7 +6,6 @@ from sdstudio import jobs
 from sdstudio.schema import Job
 from sdstudio.ui.charts import Metrics, loss_chart, small_chart, validation_chart
 from sdstudio.ui.job_card import is_live
-from sdstudio.ui.text import duration, literal
 from sdstudio.ui.train.checkpoints import best_step, show_checkpoints
 from sdstudio.ui.train.filling import fill
 from sdstudio.ui.train.samples import show_samples
@@ -74,8 +73,6 @@ def show_settings(job: Job) -> None:
             args=(config,),
         )
         st.json(config)
-    if job.started and job.ended:
-        st.caption(literal(f"Took {duration(job.ended - job.started)} on {job.device}.") if job.device else "")
 
 
 def _copy(config: dict[str, object]) -> None:
