@@ -1,6 +1,6 @@
 """The contract of every method: what it promises to train moves, nothing else does, and it survives save and load.
 
-pytest tests/test_methods.py     with the rarer combinations: pytest -m "slow or not slow" tests/test_methods.py
+pytest tests/test_methods.py     all combinations with families: pytest -m "slow or not slow" tests/test_methods.py
 """
 
 import json
@@ -69,11 +69,13 @@ VARIANTS = [
     Case("sam", {"unfreeze": False}, r"\.attn2\.to_"),
     Case("sam", {"layers": ["up_blocks.1", "conv_out"]}, r"\.attn2\.to_|^(up_blocks\.1|conv_out)\."),
 ]
-QUICK = [(case, kind) for case in PLAIN for kind in KINDS]
-QUICK += [(case, KINDS[2 * (index % 2)]) for index, case in enumerate(VARIANTS)]
-RARE = [(case, kind) for case in VARIANTS for kind in KINDS if (case, kind) not in QUICK]
-COMBINATIONS = [pytest.param(case, kind, id=f"{kind} {case}") for case, kind in QUICK]
-COMBINATIONS += [pytest.param(case, kind, id=f"{kind} {case}", marks=pytest.mark.slow) for case, kind in RARE]
+CASES = [*PLAIN, *VARIANTS]
+QUICK = {(str(case), KINDS[place % 3]) for place, case in enumerate(CASES)}
+COMBINATIONS = [
+    pytest.param(case, kind, id=f"{kind} {case}", marks=() if (str(case), kind) in QUICK else pytest.mark.slow)
+    for case in CASES
+    for kind in KINDS
+]
 
 
 @pytest.fixture(scope="module")

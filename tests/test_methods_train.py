@@ -1,0 +1,99 @@
+"""Every method through the whole loop: it trains, a killed run goes on to the same weights, its checkpoint draws.
+
+pytest tests/test_methods_train.py     all of them: pytest -m "slow or not slow" tests/test_methods_train.py
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_models import build, context, make_dataset, metrics
+
+from sdstudio import registry
+from sdstudio.engine.generate import draw
+from sdstudio.engine.run import Run
+from sdstudio.engine.train import run_train
+from sdstudio.models import latest_checkpoint, read_checkpoint
+from sdstudio.schema import LoopConfig, ModelRef, SampleSettings, TrainConfig
+from sdstudio.workspace import Workspace
+
+LOOP = LoopConfig(steps=4, batch_size=2, warmup_steps=0, checkpoint_every=2, sample_every=4, caption_dropout=0.3)
+FAST = {"learning_rate": 0.01}
+PRIOR = {"class_word": "toy", "prior_images": 2}
+CASES: dict[str, dict[str, Any]] = {
+    "full": {"text_encoder": True, "text_encoder_learning_rate": 0.01},
+    "lora": {"text_encoder": True, "dora": True, "dropout": 0.1},
+    "dreambooth": PRIOR,
+    "textual_inversion": {"vectors": 2, "initial_word": "toy"},
+    "dreambooth_lora": {**PRIOR, "detailed_captions": False},
+    "sam": {"prior_folder": "men", "class_word": "man", "negative_examples": "bad", "layers_learning_rate": 0.01},
+}
+QUICK = {("textual_inversion", "sdxl"), ("sam", "sd1")}
+TRIGGERS = {name: "<asim>" if name == "textual_inversion" else "asim" for name in CASES}
+
+
+COMBINATIONS = [
+    pytest.param(name, kind, marks=() if (name, kind) in QUICK else pytest.mark.slow)
+    for name in CASES
+    for kind in ("sd1", "sdxl")
+]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("models")
+    for kind in ("sd1", "sdxl"):
+        build(kind, root / kind)
+    return root
+
+
+@pytest.fixture
+def ws(tmp_path: Path) -> Workspace:
+    workspace = Workspace(tmp_path / "workspace")
+    make_dataset(workspace)
+    make_dataset(workspace, "men", ["a man", "another man"])
+    make_dataset(workspace, "bad", ["asim. a toy with two heads", "asim. a toy, negative left hand"])
+    return workspace
+
+
+def test_every_method_has_a_case() -> None:
+    assert CASES.keys() == registry.load("sdstudio.methods").keys()
+
+
+@pytest.mark.parametrize(("name", "kind"), COMBINATIONS)
+def test_it_trains_goes_on_after_a_kill_and_draws(name: str, kind: str, tiny: Path, ws: Workspace) -> None:
+    options = {**FAST, **CASES[name]}
+    config = TrainConfig(dataset="toys", base_model=str(tiny / kind), method=name, method_options=options, loop=LOOP)
+    whole, broken = context(ws, "runs", "whole"), context(ws, "runs", "broken")
+    run_train(config, whole)
+    step = Run.step
+
+    def dying(run: Run, number: int) -> Any:
+        if number > 3:
+            raise KeyboardInterrupt
+        return step(run, number)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Run, "step", dying)
+        run_train(config, broken)
+    run_train(config, broken)
+    assert metrics(broken) == metrics(whole) != []
+
+    newest = latest_checkpoint(whole.folder)
+    assert newest is not None
+    record = read_checkpoint(newest)
+    assert record.trigger == record.method_options["trigger"] == TRIGGERS[name]
+    assert record.negative_parts == (["eyes", "left hand"] if name == "sam" else [])
+    weights = [path.name for path in newest.glob("*.safetensors") if "state" not in path.name]
+    for file in weights:
+        one, other = load_file(newest / file), load_file(broken.folder / newest.relative_to(whole.folder) / file)
+        assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+    settings = SampleSettings(steps=2)
+    prompt = [f"{record.trigger}. a toy"]
+    refs = [ModelRef(base_model=str(tiny / kind), checkpoint=ref) for ref in ("", "runs/whole/checkpoints/step-000004")]
+    base, trained = (draw(ws, ref, prompt, [1], replace(settings), ws.root / "drawn")[0] for ref in refs)
+    assert (ws.root / "drawn" / base.file).read_bytes() != (ws.root / "drawn" / trained.file).read_bytes()
