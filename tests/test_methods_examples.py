@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import ExifTags, Image
 from tiny_models import make_dataset
 
 from sdstudio import jobs, registry
 from sdstudio.datasets.places import pictures_at
+from sdstudio.engine.latents import look_at
 from sdstudio.methods import dreambooth, dreambooth_lora, sam, textual_inversion
 from sdstudio.methods.negatives import avoiding, negative_examples
 from sdstudio.methods.parts import Example, Facts, Sources, begins_with, first_word, shared_trigger, without_trigger
@@ -166,11 +168,22 @@ def test_pictures_come_from_a_dataset_or_a_folder(tmp_path: Path) -> None:
         ("c.webp", ""),
         ("b.JPG", "two lines"),
     ]
-    with pytest.raises(UserError, match="no dataset and no folder 'nowhere'"):
+    with pytest.raises(UserError, match="There is no dataset 'nowhere'"):
         pictures_at(ws, "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no picture in"):
         pictures_at(ws, str(tmp_path / "empty"))
+
+
+def test_photos_of_a_folder_are_learned_upright(tmp_path: Path) -> None:
+    photo = Image.new("RGB", (40, 20), "red")
+    photo.paste("blue", (0, 0, 20, 20))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # lies on its left side
+    photo.save(tmp_path / "photo.png", exif=exif)
+    seen = look_at(tmp_path / "photo.png", "centre")
+    assert seen.size == (20, 40) == seen.open().size
+    assert seen.open().getpixel((10, 5)) == (0, 0, 255) and seen.open().getpixel((10, 35)) == (255, 0, 0)
 
 
 # ---------------------------------------------------------------- new words
@@ -244,7 +257,7 @@ def test_a_job_is_refused_before_it_is_made(tmp_path: Path) -> None:
     assert "1 of 2 captions do not begin with the identifier 'asim'" in said("sam", trigger="asim")
     assert "'zl635' is 5 tokens to this model (z, l, 6, 3, 5)" in said("dreambooth", "faces")
     assert "no module 'up_blocks.7'" in said("sam", trigger="asim", detailed_captions=False, layers=["up_blocks.7"])
-    assert "no folder 'men'" in said("dreambooth_lora", trigger="asim", detailed_captions=False, prior_folder="men")
+    assert "no dataset 'men'" in said("dreambooth_lora", trigger="asim", detailed_captions=False, prior_folder="men")
     assert "knows 'asim' already" in said("textual_inversion", trigger="asim")
     prefixed = LoopConfig(caption_mode="identifier prefix")
     assert "knows 'asim' already" in said("textual_inversion", loop=prefixed, trigger="asim")

@@ -24,8 +24,8 @@ def pictures_at(ws: Workspace, place: str) -> list[tuple[Path, str]]:
         found = [(store.image_path(image.id), image.caption) for image in store.images() if not image.excluded]
     else:
         folder = Path(place).expanduser()
-        if not folder.is_dir():
-            raise UserError(f"There is no dataset and no folder {place!r}: check the name, or import pictures first.")
+        if not (folder.is_absolute() and folder.is_dir()):  # a job runs in a folder of its own
+            raise UserError(f"There is no dataset {place!r} and no folder of this whole path: check the name.")
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
         prompts = _prompts(folder)
         found = [(path, _sidecar(path) or prompts.get(path, "")) for path in files]

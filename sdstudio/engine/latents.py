@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from diffusers import DiffusionPipeline
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -46,10 +46,10 @@ class Picture:
         return int(self.digest[:8], 16)
 
     def open(self) -> Image.Image:
-        """The picture as it is, in RGB; a UserError naming it when it cannot be read."""
+        """The picture upright, in RGB; a UserError naming it when it cannot be read."""
         try:
             with Image.open(self.path) as image:
-                return image.convert("RGB")
+                return ImageOps.exif_transpose(image).convert("RGB")
         except (OSError, UnidentifiedImageError, SyntaxError) as error:
             raise _unreadable(self.path) from error
 
@@ -62,7 +62,8 @@ def look_at(path: Path, fit: str) -> Picture:
     """Size and digest of a picture file; a UserError naming it when it cannot be read."""
     try:
         with Image.open(path) as image:
-            size = image.size
+            lies = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # a dataset's pictures are upright already
+            size = image.size[::-1] if lies else image.size
         return Picture(path, fit, sha256_file(path), size)
     except (OSError, UnidentifiedImageError, SyntaxError) as error:
         raise _unreadable(path) from error
