@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 
@@ -17,10 +18,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdstudio.datasets import adding, create_dataset, open_dataset
-from sdstudio.datasets.adding import Added, NewPicture
+from sdstudio.datasets import adding, create_dataset, open_dataset, saving
+from sdstudio.datasets.adding import NewPicture
 from sdstudio.datasets.intake import RefusedPicture
 from sdstudio.datasets.query import Query
+from sdstudio.datasets.saving import Added
 from sdstudio.schema import UserError
 from sdstudio.workspace import Workspace
 
@@ -132,7 +134,7 @@ def test_a_full_disk_is_one_sentence(store, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(adding, "_sync", full)
+    monkeypatch.setattr(saving, "_sync", full)
     with pytest.raises(UserError, match=r"cannot be stored in .*: No space left on device"):
         list(store.add_many([new(1)]))
     assert store.images() == []
@@ -140,13 +142,36 @@ def test_a_full_disk_is_one_sentence(store, monkeypatch):
 
 
 def test_leftovers_of_a_killed_import_go_after_a_day(store):
-    for name, hours in (("old", 30), ("young", 1)):
-        left = store.folder / "incoming" / name
-        left.mkdir(parents=True)
-        (left / "x.png").write_bytes(b"half")
-        os.utime(left, (time.time() - hours * 3600,) * 2)
-    list(store.add_many([new(1)]))
-    assert [left.name for left in (store.folder / "incoming").iterdir()] == ["young"]
+    kept, gone, young = new(1), new(2), new(3)
+    store.add(kept.data, "1.png")
+    written = {}
+    for picture, hours in ((gone, 30), (young, 1)):
+        for part, suffix in (("images", "png"), ("thumbs", "jpg")):
+            left = store.folder / part / f"{sha256(picture.data).hexdigest()}.{suffix}"
+            left.write_bytes(b"half")
+            os.utime(left, (time.time() - hours * 3600,) * 2)
+            written[left] = hours
+    os.utime(store.image_path(store.ids(Query())[0]), (time.time() - 90 * 3600,) * 2)
+    began = store.folder / "incoming" / "killed"
+    began.mkdir()
+    store.add(new(4).data, "4.png")
+    assert all(left.exists() for left in written), "the kill may have been a moment ago"
+    os.utime(began, (time.time() - 30 * 3600,) * 2)
+    store.add(new(5).data, "5.png")
+    assert {left for left in written if left.exists()} == {left for left, hours in written.items() if hours == 1}
+    assert not began.exists()
+    assert all(store.image_path(id).exists() for id in store.ids(Query()))
+
+
+def test_what_a_killed_import_left_half_written_is_replaced(store):
+    picture = new(1)
+    id = sha256(picture.data).hexdigest()
+    for part, suffix in (("images", "png"), ("thumbs", "jpg")):
+        (store.folder / part / f"{id}.{suffix}").write_bytes(b"half")
+    assert store.add(picture.data, "1.png") == (id, True)
+    assert store.image_path(id).read_bytes() == picture.data
+    assert Image.open(store.thumb_path(id)).size[1] == 256
+    assert [file.name for file in (store.folder / "images").iterdir()] == [f"{id}.png"]
 
 
 IMPORTER = """

@@ -171,7 +171,7 @@ def test_what_is_no_zip_file_is_said(ws, tmp_path):
     (tmp_path / "text.zip").write_text("hello")
     with pytest.raises(UserError, match=r"is not a zip file"):
         bring(ws, tmp_path / "text.zip", source="zip")
-    with pytest.raises(UserError, match="no folder, zip file or table"):
+    with pytest.raises(UserError, match="no folder, zip file, table or config"):
         bring(ws, tmp_path / "text.zip")
     with pytest.raises(UserError, match="holds no files"):
         bring(ws, zipped(tmp_path / "empty.zip", {"README.md": "x"}))
@@ -449,5 +449,5 @@ def test_a_picture_that_was_deleted_stays_so_and_that_is_said(ws, tmp_path):
 
 @pytest.mark.parametrize("place", ["", "nowhere", "/no/such/place", "../up", "a/b/c", "owner/na me"])
 def test_a_place_that_is_none_is_said(ws, place):
-    with pytest.raises(UserError, match="no folder, zip file or table"):
+    with pytest.raises(UserError, match="no folder, zip file, table or config"):
         check_import(ImportConfig(dataset="set", folder=place))

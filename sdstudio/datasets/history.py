@@ -90,6 +90,16 @@ def append(
     )
 
 
+def append_added(connection: sqlite3.Connection, ids: str) -> None:
+    """Say of the pictures `ids` (a JSON list), as they are in the store, that they came in."""
+    connection.execute(
+        f"INSERT INTO history (image, {COLUMNS}) SELECT id, version, changed, "
+        "CASE source WHEN '' THEN 'file' ELSE source END, 'add', caption, source, state, excluded, deleted, NULL "
+        "FROM image WHERE id IN (SELECT value FROM json_each(?)) ORDER BY position",
+        (ids,),
+    )
+
+
 def last_number(connection: sqlite3.Connection) -> int:
     """The number of the newest row of all: it grows with every change of any picture."""
     return int(connection.execute("SELECT coalesce(max(seq), 0) FROM history").fetchone()[0])

@@ -8,9 +8,10 @@ from itertools import chain
 from pathlib import Path
 
 from sdstudio import registry
-from sdstudio.datasets.adding import NewPicture, Outcome
+from sdstudio.datasets.adding import NewPicture
 from sdstudio.datasets.catalog import create_dataset, dataset_exists, open_dataset
 from sdstudio.datasets.intake import RefusedPicture, read_picture
+from sdstudio.datasets.saving import Outcome
 from sdstudio.datasets.sources.offer import Candidate, Source
 from sdstudio.datasets.store import DatasetStore
 from sdstudio.datasets.text import printable

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from sdstudio.datasets import bulk, derived, history, query, settings, snapshots
-from sdstudio.datasets.adding import Added, NewPicture, Outcome, add_pictures, state_after
+from sdstudio.datasets.adding import NewPicture, add_pictures
 from sdstudio.datasets.bulk import BulkEntry, BulkPreview, BulkResult, Change
 from sdstudio.datasets.database import Database
 from sdstudio.datasets.history import Action, HistoryEntry
@@ -16,6 +16,7 @@ from sdstudio.datasets.intake import is_own_thumb, make_thumb
 from sdstudio.datasets.layout import DATABASE_FILE, IMAGE_COLUMNS, MIGRATIONS, to_image
 from sdstudio.datasets.memory import Memory
 from sdstudio.datasets.query import Around, Positions, Query
+from sdstudio.datasets.saving import Added, Outcome, state_after
 from sdstudio.datasets.settings import DatasetSettings
 from sdstudio.datasets.snapshots import SnapshotInfo
 from sdstudio.datasets.text import clean_caption, clean_file_name
