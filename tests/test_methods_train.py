@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from tiny_models import build, context, make_dataset, metrics
 
 from sdstudio import registry
-from sdstudio.engine.generate import draw
+from sdstudio.engine.generate import draw, draw_with
+from sdstudio.engine.pipeline import load_model
 from sdstudio.engine.run import Run
 from sdstudio.engine.train import run_train
 from sdstudio.models import latest_checkpoint, read_checkpoint
@@ -97,3 +99,21 @@ def test_it_trains_goes_on_after_a_kill_and_draws(name: str, kind: str, tiny: Pa
     refs = [ModelRef(base_model=str(tiny / kind), checkpoint=ref) for ref in ("", "runs/whole/checkpoints/step-000004")]
     base, trained = (draw(ws, ref, prompt, [1], replace(settings), ws.root / "drawn")[0] for ref in refs)
     assert (ws.root / "drawn" / base.file).read_bytes() != (ws.root / "drawn" / trained.file).read_bytes()
+    said = "asked with 'no negative eyes, no negative left hand', as negative examples taught it"
+    assert (said in trained.flags) == (name == "sam") and trained.prompt == prompt[0]
+
+
+def test_what_negative_examples_taught_is_asked_of_the_model(tiny: Path, ws: Workspace) -> None:
+    model = load_model(ws, ModelRef(base_model=str(tiny / "sd1")))
+    told = "a toy, no negative eyes"
+    wary, ref, settings = replace(model, negative_parts=("eyes",)), ModelRef(), SampleSettings(steps=2)
+    drawn = [
+        draw_with(loaded, ref, [prompt], [1], settings, ws.root / name)[0]
+        for name, loaded, prompt in (
+            ("a", wary, "a toy"),
+            ("b", model, "a toy, no negative eyes"),
+            ("c", model, "a toy"),
+        )
+    ]
+    pixels = [Image.open(ws.root / name / image.file).tobytes() for name, image in zip("abc", drawn, strict=True)]
+    assert pixels[0] == pixels[1] != pixels[2]

@@ -20,6 +20,7 @@ from sdstudio import registry
 from sdstudio.engine.metadata import png_info
 from sdstudio.engine.pipeline import LoadedModel, check_side, load_model, pick_device
 from sdstudio.jobs.context import JobContext
+from sdstudio.methods.negatives import avoiding
 from sdstudio.models import resolve_base_model, resolve_checkpoint
 from sdstudio.prompts import compose
 from sdstudio.sampling.prompting import tokens_used, windows
@@ -141,7 +142,8 @@ def draw_with(
     width, height = (
         check_side(pipeline, side, what) for side, what in ((settings.width, "width"), (settings.height, "height"))
     )
-    cut = _cut_flags(pipeline, prompts, settings.negative_prompt)
+    asked = {prompt: avoiding(prompt, loaded.negative_parts) for prompt in prompts}
+    cut = _cut_flags(pipeline, list(asked.values()), settings.negative_prompt)
     wanted = [
         GeneratedImage(
             file="",
@@ -153,7 +155,7 @@ def draw_with(
             settings=replace(settings, seed=seed),
             width=width,
             height=height,
-            flags=loaded.flags + cut[prompt],
+            flags=loaded.flags + cut[asked[prompt]],
         )
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
@@ -163,11 +165,11 @@ def draw_with(
         _tell(on_image, finished[image])
     sampler = type(pipeline.scheduler).__name__
     missing = list({image.file: image for image in wanted if image.file not in finished}.values())
-    for batch in _batches(pipeline, missing, settings):
-        prompts, seeds = [item.prompt for item in batch], [item.seed for item in batch]
+    for batch in _batches(pipeline, missing, settings, asked):
+        prompts, seeds = [asked[item.prompt] for item in batch], [item.seed for item in batch]
         pictures = sample(pipeline, prompts, seeds, settings, width, height, should_stop)
-        for asked, (picture, flags) in zip(batch, pictures, strict=False):
-            item = replace(asked, flags=asked.flags + flags)
+        for image, (picture, flags) in zip(batch, pictures, strict=False):
+            item = replace(image, flags=image.flags + flags)
             write_image(folder, item, picture, png_info(item, sampler, loaded.base_hash, loaded.label))
             finished[item.file] = item
             _tell(on_image, item)
@@ -177,12 +179,15 @@ def draw_with(
 
 
 def _batches(
-    pipeline: DiffusionPipeline, images: list[GeneratedImage], settings: SampleSettings
+    pipeline: DiffusionPipeline, images: list[GeneratedImage], settings: SampleSettings, asked: dict[str, str]
 ) -> Iterator[list[GeneratedImage]]:
-    """Pictures to draw together: those whose prompts are equally long in windows, lest one changes another's."""
+    """Pictures to draw together: those whose prompts are equally long in windows, lest one changes another's.
+
+    `asked` is the text that the model gets for each prompt.
+    """
     longest: dict[int, list[GeneratedImage]] = {}
     for image in images:
-        texts = [part.prompt for part in compose(image.prompt)]
+        texts = [part.prompt for part in compose(asked[image.prompt])]
         longest.setdefault(windows(pipeline, [*texts, settings.negative_prompt]), []).append(image)
     for alike in longest.values():
         for start in range(0, len(alike), settings.batch_size):

@@ -10,6 +10,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Repo
 
 from sdstudio import registry
 from sdstudio.families.loading import tensor_names
+from sdstudio.methods.negatives import avoiding
 from sdstudio.models import (
     BaseModel,
     checkpoint_hash,
@@ -27,7 +28,8 @@ from sdstudio.workspace import Workspace
 class LoadedModel:
     """A pipeline in memory; `base_hash` and `checkpoint_hash` (empty without checkpoint) name its exact weights.
 
-    `flags` say what is odd about it, for every picture that it draws.
+    `flags` say what is odd about it, for every picture that it draws; prompts are asked with 'no negative <part>' for
+    each of its `negative_parts`.
     """
 
     pipeline: DiffusionPipeline
@@ -36,6 +38,7 @@ class LoadedModel:
     base_hash: str
     checkpoint_hash: str = ""
     flags: tuple[str, ...] = ()
+    negative_parts: tuple[str, ...] = ()
 
 
 def pick_device() -> torch.device:
@@ -118,7 +121,10 @@ def load_model(ws: Workspace, ref: ModelRef, dtype: torch.dtype = torch.float32)
     method = find_method(checkpoint.method)
     method.load(base.pipeline, folder, from_json(method.Options, checkpoint.method_options))
     label = ref.label or f"{base.label} + {checkpoint.run} step {checkpoint.step}"
-    return LoadedModel(base.pipeline, base.family, label, base.base_hash, checkpoint_hash(folder), flags)
+    parts = tuple(checkpoint.negative_parts)
+    if parts:
+        flags += (f"asked with {avoiding('', parts).removeprefix(', ')!r}, as negative examples taught it",)
+    return LoadedModel(base.pipeline, base.family, label, base.base_hash, checkpoint_hash(folder), flags, parts)
 
 
 def find_method(name: str) -> Method:
