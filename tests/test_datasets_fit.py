@@ -56,6 +56,23 @@ def test_a_plain_picture_is_cut_in_the_middle():
     assert fit.offset(Image.new("RGB", (500, 100), "grey"), "smart") == pytest.approx(0.5, abs=0.01)
 
 
+@pytest.mark.parametrize("choice", sorted(fit.CHOICES))
+def test_the_preview_shows_all_and_fades_what_is_cut_off(monkeypatch, choice):
+    monkeypatch.setattr(fit, "faces", lambda picture: [(10, 30, 20, 20)])
+    picture = Image.new("RGB", (300, 100), "blue")
+    made = np.asarray(fit.preview(picture, choice, 90))
+    assert made.shape == (90, 90, 4)
+    middle = made[45]
+    if choice in ("white", "blur"):
+        assert (made[..., 3] == 255).all()
+    else:
+        assert (made[10] == 0).all()  # nothing above a wide picture
+        left, _, right, _ = (round(edge * 0.3) for edge in fit.window(picture, choice))
+        assert (middle[left + 2 : right - 2, 2:] > 250).all()
+        assert (middle[: max(0, left - 2), 3] < 100).all() and (middle[right + 2 :, 3] < 100).all()
+        assert (middle[1:-1, 3] > 0).all()
+
+
 def test_borders_keep_all_of_the_picture():
     picture = Image.new("RGB", (200, 100), "blue")
     white = np.asarray(fit.apply(picture, "white", 80))
@@ -148,14 +165,14 @@ def test_the_centre_crop_of_that_photo_cuts_the_face(photo):
 
 def test_no_face_is_seen_where_there_is_none(photo):
     pytest.importorskip("cv2")
-    assert [len(fit._faces(picture)) for picture in (photo, photo.crop((180, 0, 320, 120)))] == [1, 0]
+    assert [len(fit.faces(picture)) for picture in (photo, photo.crop((180, 0, 320, 120)))] == [1, 0]
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8))
-    assert fit._faces(noise) == []
+    assert fit.faces(noise) == []
     assert fit.offset(noise, "face") == fit.offset(noise, "smart")
 
 
 def test_without_a_face_the_face_crop_is_the_smart_one(monkeypatch):
-    monkeypatch.setattr(fit, "_faces", lambda picture: [])
+    monkeypatch.setattr(fit, "faces", lambda picture: [])
     picture = with_detail((300, 100), (220, 0, 300, 100))
     assert fit.offset(picture, "face") == fit.offset(picture, "smart") > 0.8
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 
 from sdstudio.schema import UserError
 
@@ -28,6 +28,7 @@ NO_FACES = (
     "The face crop needs OpenCV 4, which is not installed; "
     "run `pip install 'opencv-python-headless<5'` or choose another fit."
 )
+_FADED = 70
 _SMALL = 128
 _FACE_SIDE = 640
 _SATURATION = 0.1
@@ -55,15 +56,28 @@ def apply(picture: Image.Image, choice: str, side: int) -> Image.Image:
     return resized.crop((left, top, left + width, top + height))
 
 
-def window(picture: Image.Image, choice: str) -> tuple[int, int, int, int]:
-    """The part of `picture` that a square crop keeps, as (left, top, right, bottom) in its pixels; all for a border."""
+def window(picture: Image.Image, choice: str, side: int = 512) -> tuple[int, int, int, int]:
+    """The part of `picture` that stays, as (left, top, right, bottom) in its pixels; all of it for a border."""
     check(choice)
-    if choice in ("white", "blur", "none"):
+    if choice in ("white", "blur"):
         return (0, 0, *picture.size)
-    side = min(picture.size)
+    width, height = bucket(*picture.size, side) if choice == "none" else (1, 1)
+    scale = min(picture.width / width, picture.height / height)
+    wide, high = round(width * scale), round(height * scale)
     place = offset(picture, choice)
-    left, top = int((picture.width - side) * place), int((picture.height - side) * place)
-    return left, top, left + side, top + side
+    left, top = int((picture.width - wide) * place), int((picture.height - high) * place)
+    return left, top, left + wide, top + high
+
+
+def preview(picture: Image.Image, choice: str, side: int) -> Image.Image:
+    """`side` x `side` pixels, RGBA: the whole picture with what a crop cuts off faded, or with the border it gets."""
+    if choice in ("white", "blur"):
+        return apply(picture, choice, side).convert("RGBA")
+    kept = window(picture, choice)
+    faded = picture.convert("RGBA")
+    faded.putalpha(_FADED)
+    faded.paste(picture.convert("RGBA").crop(kept), kept[:2])
+    return ImageOps.pad(faded, (side, side), Image.Resampling.LANCZOS)
 
 
 def offset(picture: Image.Image, choice: str) -> float:
@@ -71,7 +85,7 @@ def offset(picture: Image.Image, choice: str) -> float:
 
     'face' lies around the faces, the larger ones more, and is as 'smart' where none is found.
     """
-    boxes = _faces(picture) if choice == "face" else []
+    boxes = faces(picture) if choice == "face" else []
     if choice == "smart" or (choice == "face" and not boxes):
         return _most_detail(picture)
     side, length = min(picture.size), max(picture.size)
@@ -152,7 +166,7 @@ def _energy(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     return energy
 
 
-def _faces(picture: Image.Image) -> list[tuple[int, ...]]:
+def faces(picture: Image.Image) -> list[tuple[int, ...]]:
     """Boxes (left, top, width, height) of the upright frontal faces that a Haar cascade finds.
 
     Viola and Jones 2001, https://doi.org/10.1109/CVPR.2001.990517. It looks at a copy of at most 640 pixels a side and

@@ -4,12 +4,14 @@ A picture is named by dataset and sha256, or by job and file; no path from the b
 Beside them, the count of a caption's tokens while it is written.
 """
 
+import io
 import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
 
+from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
@@ -17,11 +19,12 @@ from starlette.routing import Route
 from streamlit import config
 from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
 
-from sdstudio.datasets import open_dataset
+from sdstudio.datasets import fit, open_dataset
 from sdstudio.schema import UserError
 from sdstudio.workspace import Workspace, current_workspace, safe_join
 
 PREFIX = "/files"
+PREVIEW_SIDE = 320
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 _LONGEST_CAPTION = 100_000
@@ -36,6 +39,11 @@ def thumb_url(dataset: str, image_id: str) -> str:
 def picture_url(dataset: str, image_id: str) -> str:
     """Address of a dataset picture as it is stored."""
     return _url("pictures", dataset, image_id)
+
+
+def fit_url(dataset: str, image_id: str, choice: str) -> str:
+    """Address of a preview: what `choice` of `datasets.fit` makes of a dataset picture."""
+    return _url("fits", dataset, choice, image_id)
 
 
 def tokens_url(dataset: str) -> str:
@@ -54,6 +62,7 @@ def routes() -> list[Route]:
     return [
         Route(f"{PREFIX}/thumbs/{{dataset}}/{{image_id}}", _guarded(_thumb)),
         Route(f"{PREFIX}/pictures/{{dataset}}/{{image_id}}", _guarded(_picture)),
+        Route(f"{PREFIX}/fits/{{dataset}}/{{choice}}/{{image_id}}", _fit_preview),
         Route(f"{PREFIX}/tokens/{{dataset}}", _count_tokens, methods=["POST"]),
         Route(f"{PREFIX}/{{area}}/{{job}}/{{file:path}}", _guarded(_job_png)),
     ]
@@ -79,6 +88,18 @@ def _guarded(find: Callable[[Workspace, dict[str, str]], Path]) -> Callable[[Req
         return FileResponse(path, media_type=media_type, headers=headers)
 
     return endpoint
+
+
+def _fit_preview(request: Request) -> Response:
+    if not is_host_allowed(request.headers.get("host")):
+        return PlainTextResponse("This host name is not served.", status_code=403)
+    memory = io.BytesIO()
+    try:
+        with Image.open(_picture(current_workspace(), request.path_params)) as picture:
+            fit.preview(picture, request.path_params["choice"], PREVIEW_SIDE).save(memory, "WEBP", quality=85)
+    except (UserError, OSError):
+        return PlainTextResponse("There is no such picture.", status_code=404)
+    return Response(memory.getvalue(), media_type="image/webp", headers={"Cache-Control": _FOREVER})
 
 
 async def _count_tokens(request: Request) -> Response:
