@@ -1,16 +1,21 @@
 """The caption editor in a real browser, as fast as it allows: pytest tests/test_browser_annotate.py"""
 
 import io
+import re
 from pathlib import Path
 
 import pytest
+from conftest import Studio
 from PIL import Image
 from playwright.sync_api import Page, expect
 
 from sdstudio.datasets import PERSON, DatasetStore, create_dataset
+from sdstudio.datasets.bulk import Mark
+from sdstudio.datasets.query import Query
 from sdstudio.workspace import Workspace
 
 FAST = 30
+RECONNECT_MS = 90_000
 
 
 @pytest.fixture
@@ -91,3 +96,73 @@ def test_a_change_meets_exactly_the_selected(page: Page, address: str, store: Da
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("a cat, sleepy")).to_have_count(0)
     assert {image.caption for image in store.images()} == {"a cat"}
+
+
+def test_two_tabs_on_one_picture_end_in_a_choice(page: Page, address: str, store: DatasetStore) -> None:
+    other = page.context.browser.new_page()
+    boxes = []
+    for tab in (page, other):
+        open_editor(tab, address, store)
+        boxes.append(tab.get_by_role("textbox", name="Caption", exact=True))
+    mine, theirs = boxes
+    theirs.fill("from the other tab")
+    theirs.press("Control+Enter")
+    expect(other.get_by_text("Saved", exact=True)).to_be_visible()
+    mine.fill("from this tab")
+    mine.blur()
+    expect(page.get_by_text("Somebody else changed this caption")).to_be_visible()
+    expect(page.locator(".theirs")).to_have_text("from the other tab")
+    expect(mine).to_have_value("from this tab")
+    id = store.images()[0].id
+    assert store.image(id).caption == "from the other tab"
+    page.get_by_role("button", name="Take theirs").click()
+    expect(mine).to_have_value("from the other tab")
+    mine.fill("from both")
+    mine.blur()
+    expect(page.get_by_text("Saved", exact=True)).to_be_visible()
+    assert [entry.caption for entry in store.history(id)] == ["a cat", "from the other tab", "from both"]
+
+
+def test_after_a_restart_an_edit_and_a_deletion_meet_the_picture_on_the_screen(
+    page: Page, studio: Studio, store: DatasetStore
+) -> None:
+    first, _, edited, following = store.images()[:4]
+    open_editor(page, studio.address, store, place=2)
+    box = page.get_by_role("textbox", name="Caption", exact=True)
+    box.press("Control+A")
+    box.press_sequentially("written while the studio was away")
+    studio.kill()
+    store.bulk([first.id], Mark(what="delete"))  # from here on every place is one lower
+    box.press("Control+Enter")
+    expect(page.locator(".stage img")).to_have_attribute("src", re.compile(following.id))
+    studio.start()
+    expect(page.get_by_text("Saved", exact=True)).to_be_visible(timeout=RECONNECT_MS)
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_text(f"{following.file_name} is deleted")).to_be_visible()
+    gone = {image.id for image in store.captions(Query(deleted=True))}
+    assert gone == {first.id, following.id}
+    changed = {image.id: image.caption for image in store.images() if image.caption != "a cat"}
+    assert changed == {edited.id: "written while the studio was away"}
+
+
+def test_after_a_restart_a_bulk_deletion_meets_exactly_the_ticked(
+    page: Page, studio: Studio, store: DatasetStore
+) -> None:
+    page.goto(f"{studio.address}/annotate?dataset=cats")
+    chosen = [store.images()[place].id for place in (1, 3)]
+    for place in (1, 3):
+        page.get_by_label("Select this picture").nth(place).check()
+    expect(page.get_by_text("2 selected")).to_be_visible()
+    studio.kill()
+    store.bulk([store.images()[0].id], Mark(what="exclude"))
+    studio.start()
+    expect(page.get_by_text("kept out of training")).to_be_visible(timeout=RECONNECT_MS)
+    ticked = page.locator("input[type=checkbox]:checked")
+    expect(page.get_by_text("2 selected")).to_be_visible()
+    expect(ticked).to_have_count(2)
+    assert ticked.evaluate_all("boxes => boxes.map(box => box.dataset.id)") == chosen
+    page.get_by_role("button", name="Change…").click()
+    page.get_by_role("dialog").get_by_text("Delete", exact=True).click()
+    page.get_by_role("button", name="Delete 2 pictures").click()
+    expect(page.get_by_text("Done: 2 pictures")).to_be_visible()
+    assert [image.id for image in store.captions(Query(deleted=True))] == chosen

@@ -10,8 +10,9 @@ from sdstudio.datasets.query import Query
 from sdstudio.datasets.text import clean_caption
 from sdstudio.schema import STRICT, CaptionedImage, UserError
 
-AHEAD, BEHIND = 50, 10
-"""Pictures after and before the shown one that the editor gets, so that it never waits while a person types."""
+AHEAD, BEHIND, FARTHEST = 60, 30, 400
+"""Pictures after and before the shown one that the editor gets, so that it never waits while a person types: at least,
+and at most where the person moves fast."""
 
 Ask = Literal[
     "", "next", "previous", "unreviewed", "jump", "undo", "redo", "exclude", "include", "delete", "restore"
@@ -32,7 +33,10 @@ class Edit:
 
 @dataclass(frozen=True)
 class Message:
-    """What the editor sends: what to save, the picture it shows now, and what it asks for about picture `id`."""
+    """What the editor sends: what to save, the picture it shows now, and what it asks for about picture `id`.
+
+    `reach` is how many pictures it may pass until it has the answer, below 0 those before the shown one.
+    """
 
     __pydantic_config__ = STRICT
     dataset: str
@@ -43,6 +47,7 @@ class Message:
     id: str = ""
     version: int = 0
     place: int = 0
+    reach: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,17 +124,18 @@ def save(store: DatasetStore, edit: Edit) -> Outcome:
     return Outcome(edit.id, image.version, image.state)
 
 
-def window(store: DatasetStore, query: Query, image_id: str) -> Window:
-    """What the editor shows and may show next, the shown picture among it."""
+def window(store: DatasetStore, query: Query, image_id: str, reach: int = 0) -> Window:
+    """What the editor shows and may show next, the shown picture among it; `reach` as in a Message."""
+    ahead, behind = min(max(AHEAD, reach), FARTHEST), min(max(BEHIND, -reach), FARTHEST)
     around = store.around(query, image_id)
     if around.index is not None:
-        first = max(0, around.index - BEHIND)
-        images = store.page(query, first, around.index - first + 1 + AHEAD)
+        first = max(0, around.index - behind)
+        images = store.page(query, first, around.index - first + 1 + ahead)
     else:
         following = store.around(query, around.next).index if around.next else around.total
         following = around.total if following is None else following
-        first = max(0, following - BEHIND)
-        near = store.page(query, first, following - first + AHEAD)
+        first = max(0, following - behind)
+        near = store.page(query, first, following - first + ahead)
         images = [*near[: following - first], store.image(image_id), *near[following - first :]]
     return Window(images, around.index, around.total)
 

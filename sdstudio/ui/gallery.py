@@ -35,7 +35,7 @@ def gallery(
     one_row: bool = False,
     on_select: Callable[[list[str]], None] | None = None,
     selected: Sequence[str] = (),
-    revision: int = 0,
+    revision: str = "",
 ) -> None:
     """Draw `items` in cells at least `cell` rem wide; `on_open(id)` runs before the page's next run.
 

@@ -15,7 +15,7 @@ from sdstudio.ui.session import in_address, put_in_address
 from sdstudio.ui.text import ago, literal
 from sdstudio.workspace import current_workspace
 
-ANSWER = "caption-answer"
+ANSWER, REACH = "caption-answer", "caption-reach"
 
 
 @st.fragment
@@ -28,7 +28,7 @@ def show_editor(store: DatasetStore, query: Query) -> None:
             st.rerun()
         show_progress(store)
     try:
-        window = captioning.window(store, query, shows)
+        window = captioning.window(store, query, shows, st.session_state.get(REACH, 0))
     except UserError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
@@ -40,6 +40,7 @@ def show_editor(store: DatasetStore, query: Query) -> None:
             return
         answer = captioning.act(open_dataset(current_workspace(), message.dataset), query, message)
         st.session_state[ANSWER] = {"dataset": message.dataset, **asdict(answer)}
+        st.session_state[REACH] = message.reach
         put_in_address("image", answer.shows)
 
     settings = store.settings()

@@ -6,7 +6,7 @@ from sdstudio.datasets import DatasetStore
 from sdstudio.datasets.query import Query
 from sdstudio.schema import CaptionedImage
 from sdstudio.ui.annotate import bulk, filters
-from sdstudio.ui.annotate.selection import choose, chosen_in_browser, revision, selection
+from sdstudio.ui.annotate.selection import GRID, choose, chosen_in_browser, recover, revision, selection
 from sdstudio.ui.files import thumb_url
 from sdstudio.ui.gallery import Item, gallery
 from sdstudio.ui.session import put_in_address
@@ -28,12 +28,14 @@ def show_grid(store: DatasetStore, query: Query, total: int) -> None:
         show_line(store, query, total, images)
         gallery(
             [to_item(store.name, image) for image in images],
-            key="grid",
+            key=GRID,
             on_open=lambda image_id: put_in_address("image", image_id),
             on_select=lambda ids: chosen_in_browser(store.name, ids),
             selected=selection(store.name),
             revision=revision(),
         )
+    if recover(store.name):
+        st.rerun()
 
 
 def show_line(store: DatasetStore, query: Query, total: int, images: list[CaptionedImage]) -> None:

@@ -3,6 +3,8 @@
    answered that it is on disk. One message is under way at a time. */
 
 const IDLE_MS = 1200
+const HASTE = 4 // who passed ten pictures while one message was under way may pass forty during the next
+const KEPT = 400
 const ANSWER_MS = 8000
 
 export default function ({ data, parentElement, setTriggerValue, setStateValue }) {
@@ -28,6 +30,7 @@ function createEditor(root) {
   let ask = null // what to ask for with the next message
   let leave = null // a click that waits until all is saved
   let idle = 0
+  let passed = 0 // pictures since the last message, backwards below 0
 
   const current = () => records.get(list[place])
   const dirty = (record) => record.text !== record.saved || (record.approve && record.state !== "approved")
@@ -43,9 +46,11 @@ function createEditor(root) {
     if (!edits.length && !ask && current().id === data.shows) return settled()
     number += 1
     const { kind = "", id = "", version = 0, to = 0 } = ask ?? {}
-    const message = { dataset: data.dataset, number, shows: current().id, edits, ask: kind, id, version, place: to }
+    const asked = { ask: kind, id, version, place: to, reach: HASTE * passed }
+    const message = { dataset: data.dataset, number, shows: current().id, edits, ...asked }
     flight = { message, timer: 0 }
     ask = null
+    passed = 0
     if (edits.length) say("Saving…")
     post()
   }
@@ -123,8 +128,9 @@ function createEditor(root) {
       place = list.indexOf(shown)
     } else {
       const gone = fresh.answer?.deleted
-      const past = kept.length && !fresh.answer?.deleted ? kept.slice(-100) : ids.slice(0, from)
-      list = [...past.filter((id) => id !== gone && !ids.slice(from).includes(id)), ...ids.slice(from)]
+      const next = ids.slice(from)
+      const past = [...ids.slice(0, from).filter((id) => !kept.includes(id)), ...kept].slice(-KEPT)
+      list = [...past.filter((id) => id !== gone && !next.includes(id)), ...next]
       place = list.indexOf(shown)
     }
     const needed = new Set(list)
@@ -175,6 +181,7 @@ function createEditor(root) {
     current().error = ""
     if (list[place + step] === undefined) return request(step > 0 ? "next" : "previous")
     place += step
+    passed += step
     say("")
     draw(null)
     flush()
