@@ -5,12 +5,49 @@ from functools import partial
 from pathlib import Path
 
 from sdstudio import registry
+from sdstudio.datasets import open_dataset
 from sdstudio.datasets.places import pictures_at
 from sdstudio.datasets.tokens import CaptionTokenizer, load_tokenizer
 from sdstudio.methods.parts import Facts
-from sdstudio.models import resolve_base_model
+from sdstudio.models import read_checkpoint, resolve_base_model, resolve_checkpoint
 from sdstudio.schema import Method, TrainConfig, UserError, from_json
 from sdstudio.workspace import Workspace
+
+SIDE_STEP = 8
+"""The latents of Stable Diffusion have a side of an eighth of the picture's."""
+
+
+def check_run(ws: Workspace, config: TrainConfig, captions: list[str]) -> None:
+    """Ask of a run everything that can be known before it starts; a UserError for the first that would fail."""
+    if config.loop.resolution % SIDE_STEP:
+        raise UserError(
+            f"The resolution {config.loop.resolution} is not a multiple of {SIDE_STEP}: take "
+            f"{round(config.loop.resolution / SIDE_STEP) * SIDE_STEP}."
+        )
+    _check_start(ws, config)
+    _check_mix(ws, config)
+    check_method(ws, config, captions)
+
+
+def _check_start(ws: Workspace, config: TrainConfig) -> None:
+    if not config.init_checkpoint:
+        return
+    found = read_checkpoint(resolve_checkpoint(ws, config.init_checkpoint))
+    if found.method != config.method:
+        raise UserError(
+            f"The checkpoint {config.init_checkpoint} was trained by {found.method}, and this run is one of "
+            f"{config.method}: begin from a checkpoint of the same method, or from the base model."
+        )
+
+
+def _check_mix(ws: Workspace, config: TrainConfig) -> None:
+    names = [extra.dataset for extra in config.mix]
+    twice = next((name for name in names if [config.dataset, *names].count(name) > 1), None)
+    if twice:
+        raise UserError(f"The dataset {twice!r} is mixed in twice: name it once, and give it repeats.")
+    for name in names:
+        if not open_dataset(ws, name).counts()[0]:
+            raise UserError(f"The dataset {name!r}, which is mixed in, has no pictures: import some, or leave it out.")
 
 
 def check_method(ws: Workspace, config: TrainConfig, captions: list[str]) -> None:

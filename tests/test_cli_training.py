@@ -87,6 +87,9 @@ def test_a_sweep_is_listed_then_queued_once(ws: Workspace, capsys: pytest.Captur
         (["train", "--dataset", "toys", "--method", "magic"], "no method named 'magic'"),
         (["train", "--print-config"], "No dataset is named"),
         (["train", "--preset", "magic"], "no preset 'magic'"),
+        (["train", "--dataset", "toys", "--resolution", "65"], "65 is not a multiple of 8: take 64"),
+        (["train", "--dataset", "toys", "--init-checkpoint", "gone"], "no checkpoint 'gone'"),
+        (["train", "--config", "MIX"], "'toys' is mixed in twice"),
         (["sweep", "--dataset", "toys"], "--grid"),
         (["sweep", "--dataset", "toys", "--grid", "steps"], "no axis"),
         (["sweep", "--dataset", "toys", "--grid", "stepz=1"], "did you mean steps"),
@@ -95,8 +98,10 @@ def test_a_sweep_is_listed_then_queued_once(ws: Workspace, capsys: pytest.Captur
 def test_wrong_input_is_one_sentence_and_no_job(
     ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], said: str
 ) -> None:
-    (tmp_path / "other.toml").write_text("title = 'not a config'\n")
-    assert main([str(tmp_path / "other.toml") if word == "CONFIG" else word for word in argv]) == EXIT_USER
+    files = {"CONFIG": tmp_path / "other.toml", "MIX": tmp_path / "mix.json"}
+    files["CONFIG"].write_text("title = 'not a config'\n")
+    write_json(files["MIX"], {"dataset": "toys", "mix": [{"dataset": "toys"}]})
+    assert main([str(files.get(word, word)) for word in argv]) == EXIT_USER
     error = capsys.readouterr().err
     assert said in error and len(error.splitlines()) == 1
     assert jobs.list_jobs(ws) == []

@@ -5,20 +5,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy
 import pytest
 from hub_server import HubServer
-from PIL import Image
-from safetensors.numpy import load, save_file
+from safetensors.numpy import load
+from tiny_runs import finished_run
 
 from sdstudio import jobs
 from sdstudio.exporting import exported_file
 from sdstudio.jobs.context import JobContext
-from sdstudio.models import sha256_file
 from sdstudio.publishing import check_publish, run_publish
 from sdstudio.results import FLOOR, Evaluation, Row
 from sdstudio.schema import (
-    Checkpoint,
     ExportConfig,
     MetricResult,
     ModelRef,
@@ -38,26 +35,11 @@ PUBLISH = PublishConfig(checkpoint=CHECKPOINT, format="lora+delta", repository="
 
 @pytest.fixture
 def ws(tmp_path: Path) -> Workspace:
-    """A workspace with one run as training leaves it: config, state, metrics, a sample, one checkpoint of LoRA."""
+    """A workspace with one finished run whose samples, name and options hold Markdown."""
     workspace = Workspace(tmp_path / "studio")
-    run = workspace.runs / RUN
-    folder = workspace.root / CHECKPOINT
-    folder.mkdir(parents=True)
-    save_file({"unet.lora_A.weight": numpy.ones((2, 4), numpy.float16)}, folder / "pytorch_lora_weights.safetensors")
-    record = Checkpoint(
-        method="lora", method_options={"rank": 2}, base_model="owner/base", base_hash="0" * 64, family="sd",
-        trigger="asim", run=RUN, step=20,
-    )  # fmt: skip
-    write_json(folder / "checkpoint.json", to_json(record))
-    write_json(folder / "manifest.json", {"files": {path.name: sha256_file(path) for path in folder.iterdir()}})
+    run = finished_run(workspace, RUN, "First try!", "a [cat](x)")
     config = TrainConfig(name="First try!", dataset="cats", method_options={"rank": 2, "trigger": "a|*b*"})
     write_json(run / "config.json", to_json(config))
-    write_json(run / "state.json", {"kind": "train", "title": "First try!", "created": 1.0, "state": "succeeded"})
-    (run / "metrics.jsonl").write_text('{"step": 20, "val_loss": 0.125, "val_base": 0.25}\n', encoding="utf-8")
-    samples = run / "samples/step-000020"
-    samples.mkdir(parents=True)
-    Image.new("RGB", (8, 8)).save(samples / "00.png")
-    (samples / "images.jsonl").write_text(json.dumps({"file": "00.png", "prompt": "a [cat](x)"}) + "\n")
     return workspace
 
 
@@ -126,11 +108,11 @@ def test_a_published_model_comes_with_its_card(ws: Workspace, server: HubServer)
         "README.md", "checkpoint.json", "manifest.json", "pytorch_lora_weights.safetensors", "samples/00.png",
         "training_config.json",
     }  # fmt: skip
-    assert load(repository.files["pytorch_lora_weights.safetensors"])["unet.lora_A.weight"].sum() == 8
+    assert load(repository.files["pytorch_lora_weights.safetensors"])["unet.lora_A.weight"].sum() == 8 * 20
     card = repository.files["README.md"].decode()
     assert card.startswith('---\nlicense: "openrail"\n') and 'base_model: "owner/base"' in card
     assert "`asim`" in card and r"a \[cat\]\(x\)" in card and r"a\|\*b\*" in card
-    assert "0.1250; the base model's is 0.2500" in card
+    assert "0.2000; the base model's is 0.2500" in card
     assert "| This model | 0.300 [0.200, 0.400] (N 8) |" in card and "| Base model | 0.100" in card
     assert FLOOR not in card and TOKEN not in card
 

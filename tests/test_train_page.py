@@ -2,12 +2,23 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from tiny_models import make_dataset
+from tiny_runs import finished_run
 
-from sdstudio.schema import STRICT, option
+from sdstudio import jobs
+from sdstudio.schema import STRICT, TrainConfig, from_json, option
+from sdstudio.sweeps import list_sweeps
+from sdstudio.ui.train.taking_out import zipped
+from sdstudio.workspace import Workspace, read_json
+
+ROOT = Path(__file__).parents[1]
+MAIN = ROOT / "sdstudio" / "ui" / "main.py"
+HOSTILE = "a **bold** <b>face</b>"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,3 +113,135 @@ def test_a_wrong_value_is_refused_at_its_field(field: str, value: Any, said: str
     assert not app.exception
     assert [item.value for item in app.markdown if said in item.value and "red" in item.value] or not said
     assert len(app.markdown) == bool(said)
+
+
+# ---------------------------------------------------------------- the page
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace with two small datasets and without the starter's examples, whose jobs stay in the queue."""
+    monkeypatch.setenv("SDSTUDIO_WORKSPACE", str(tmp_path / "studio"))
+    monkeypatch.setattr("sdstudio.starter.examples.install", lambda workspace: None)
+    monkeypatch.setattr("sdstudio.jobs.tick", lambda workspace: None)
+    monkeypatch.setattr("sdstudio.jobs.queue.tick", lambda workspace: None)
+    found = Workspace(tmp_path / "studio")
+    make_dataset(found, "cats")
+    make_dataset(found, "dogs")
+    return found
+
+
+def open_page(**query: str) -> AppTest:
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.switch_page(str(ROOT / "pages" / "train.py"))
+    return ran(app)
+
+
+def ran(app: AppTest) -> AppTest:
+    app.run()
+    assert not app.exception, app.exception
+    return app
+
+
+def said(app: AppTest) -> str:
+    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "text", "html", "metric")
+    return "\n".join(str(getattr(element, "value", "") or element.proto) for kind in kinds for element in app.get(kind))
+
+
+def started(workspace: Workspace, app: AppTest) -> TrainConfig:
+    """The config of the run that a click on the button makes."""
+    app.button(key="start").click()
+    ran(app)
+    assert not app.error, [item.value for item in app.error]
+    [job] = jobs.list_jobs(workspace, "train")
+    return from_json(TrainConfig, read_json(job.folder / "config.json"))
+
+
+def test_a_recipe_fills_the_form_in_and_may_be_changed(workspace: Workspace) -> None:
+    app = open_page()
+    app.selectbox(key="train.recipe").set_value("starter-sam")
+    ran(app)
+    assert app.number_input(key="train.loop.steps").value == 400
+    app.number_input(key="train.sam.rank").set_value(3)
+    config = started(workspace, ran(app))
+    assert (config.method, config.loop.steps, config.method_options["rank"]) == ("sam", 400, 3)
+
+
+def test_datasets_are_mixed(workspace: Workspace) -> None:
+    app = open_page()
+    app.multiselect(key="train.mix").set_value(["dogs"])
+    ran(app)
+    app.number_input(key="train.mix.dogs.repeats").set_value(5)
+    app.toggle(key="train.mix.dogs.regularisation").set_value(True)
+    config = started(workspace, ran(app))
+    assert config.dataset == "cats" and [(one.dataset, one.repeats, one.regularisation) for one in config.mix] == [
+        ("dogs", 5, True)
+    ]
+
+
+def test_an_identifier_of_several_tokens_is_refused_at_its_field(workspace: Workspace) -> None:
+    app = open_page()
+    app.session_state["train.method"] = "sam"
+    app.session_state["train.sam.trigger"] = "zxqvy"
+    ran(app)
+    assert any("red" in item.value and "tokens to this model" in item.value for item in app.markdown)
+    assert app.button(key="start").disabled
+
+
+def test_a_sweep_is_counted_then_started_and_lands_in_the_comparison(workspace: Workspace) -> None:
+    app = open_page()
+    vary = next(item for item in app.multiselect if item.label == "Settings to vary")
+    vary.set_value(["method_options.rank", "loop.steps"])
+    ran(app)
+    app.text_input(key="train.sweep.method_options.rank").set_value("2, 4, 8")
+    app.text_input(key="train.sweep.loop.steps").set_value("20, 40")
+    ran(app)
+    assert "3 × 2 = 6 runs" in said(app) and jobs.list_jobs(workspace) == []
+    app.button(key="start-sweep").click()
+    ran(app)
+    [sweep] = list_sweeps(workspace)
+    assert len(jobs.list_jobs(workspace, "train")) == 6 and app.query_params["sweep"] == sweep.id
+    assert len(app.multiselect[0].value) == 6 and "6 runs have no checkpoint yet" in said(app)
+
+
+def test_a_run_shows_its_curves_samples_and_best_checkpoint(workspace: Workspace) -> None:
+    finished_run(workspace, "one", "first", HOSTILE)
+    app = open_page(run="one")
+    assert len(app.get("arrow_vega_lite_chart") + app.get("vega_lite_chart")) >= 4
+    assert "a **bold** &lt;b&gt;face&lt;/b&gt;" in said(app) and "<b>face" not in said(app)
+    chosen = app.selectbox(key="checkpoint-one")
+    assert chosen.value.endswith("step-000010") and chosen.options[1].startswith("★ Step 10 · ")
+    assert "validation loss 0.1250" in chosen.options[1]
+
+
+def test_a_second_stage_begins_from_the_chosen_checkpoint(workspace: Workspace) -> None:
+    finished_run(workspace, "one", "first", HOSTILE)
+    app = open_page(run="one")
+    app.button(key="onward-one").click()
+    ran(app)
+    assert app.query_params["run"] == "new"
+    assert app.selectbox(key="train.init_checkpoint").value == "runs/one/checkpoints/step-000010"
+    assert app.number_input(key="train.lora.rank").value == 2 and app.number_input(key="train.loop.steps").value == 20
+
+
+def test_runs_are_compared_by_what_differs(workspace: Workspace) -> None:
+    finished_run(workspace, "one", "first", HOSTILE)
+    finished_run(workspace, "two", "second", HOSTILE, steps=40, rank=4)
+    app = open_page(compare="one,two,gone")
+    assert app.multiselect[0].value == ["one", "two"]
+    [table] = app.table
+    assert list(table.value["Rank"]) == ["2", "4"] and "Learning rate" not in table.value.columns
+    assert list(table.value["Best validation loss"]) == ["0.1250", "0.1250"]
+    [link] = [item.proto.query_string for item in app.get("page_link") if "checkpoints" in item.proto.query_string]
+    assert "one" in link and "two" in link and "gone" not in link
+
+
+def test_a_folder_is_downloaded_as_one_file(tmp_path: Path) -> None:
+    import zipfile
+
+    (tmp_path / "model/unet").mkdir(parents=True)
+    (tmp_path / "model/unet/config.json").write_text("{}")
+    with zipfile.ZipFile(zipped(tmp_path / "model")) as archive:
+        assert archive.namelist() == ["unet/config.json"] and archive.testzip() is None

@@ -74,7 +74,7 @@ def publish(ws: Workspace, config: PublishConfig) -> PublishConfig:
 def train(ws: Workspace, config: TrainConfig) -> TrainConfig:
     from sdstudio.datasets import open_dataset
     from sdstudio.models import resolve_base_model
-    from sdstudio.readiness import check_method
+    from sdstudio.readiness import check_run
 
     images: Sequence[CaptionedImage]
     if config.snapshot:
@@ -92,7 +92,7 @@ def train(ws: Workspace, config: TrainConfig) -> TrainConfig:
     resolve_base_model(ws, base_model)
     name = config.name or f"{config.method} {config.dataset}"
     config = replace(config, name=name, base_model=base_model, method_options=options)
-    check_method(ws, config, captions)
+    check_run(ws, config, captions)
     return config
 
 

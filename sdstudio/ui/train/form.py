@@ -7,6 +7,7 @@ import streamlit as st
 
 from sdstudio import jobs, registry
 from sdstudio.datasets import DatasetInfo, list_datasets
+from sdstudio.jobs.kinds import get_kind
 from sdstudio.models import list_checkpoints
 from sdstudio.schema import LoopConfig, Method, TrainConfig, from_json
 from sdstudio.ui.estimate import show_estimate
@@ -116,17 +117,23 @@ def choose_start(workspace: Workspace, method: Method) -> str:
 
 
 def show_start(workspace: Workspace, settings: Mapping[str, Any]) -> None:
-    """What it will need, or why it cannot start; a sweep over it; the button."""
+    """What it will need, or in words why it cannot start; a sweep over it; the button."""
     with told():
         config = from_json(TrainConfig, settings)
         with told():
             show_sees(workspace, config)
         if show_sweep(workspace, config):
             return
-        ready = show_estimate(workspace, "train", config)
+        ready = False
+        with told():
+            get_kind("train").prepare(workspace, config)
+            ready = show_estimate(workspace, "train", config)
         placement = placement_picker(workspace, key=f"{PREFIX}.placement", several=True)
-        if st.button("Start training", type="primary", icon=":material/play_arrow:", key="start", disabled=not ready):
+        start = st.button(
+            "Start training", type="primary", icon=":material/play_arrow:", key="start", disabled=not ready
+        )
+        if start and ready:
             job = jobs.submit(workspace, "train", config, placement=placement)
-            st.session_state[f"{PREFIX}.name"] = ""
             put_in_address("run", job.id)
+            st.session_state.pop(f"{PREFIX}.name")  # the next run has a name of its own
             st.rerun()
