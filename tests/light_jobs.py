@@ -23,7 +23,11 @@ TICK = 0.05
 def install() -> None:
     """Make 'generate' a job that counts to the number its one prompt says."""
     kinds.KINDS["generate"] = Kind(
-        config=GenerateConfig, function="light_jobs:count", parent="tasks", prepare=lambda ws, config: config
+        config=GenerateConfig,
+        function="light_jobs:count",
+        parent="tasks",
+        prepare=lambda ws, config: config,
+        ranks=True,
     )
 
 

@@ -17,7 +17,7 @@ from sdstudio import jobs
 from sdstudio.datasets import create_dataset
 from sdstudio.jobs import kinds
 from sdstudio.jobs.folder import read_state
-from sdstudio.schema import GenerateConfig, Job, LoopConfig, Placement, TrainConfig
+from sdstudio.schema import GenerateConfig, Job, LoopConfig, Placement, TrainConfig, UserError
 from sdstudio.workspace import Workspace
 
 TWO = Placement(processes=2)
@@ -43,18 +43,19 @@ def light(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDSTUDIO_DEVICES", "cpu")
 
 
-def family(ws: Workspace, command: str = "") -> list[psutil.Process]:
-    """The living processes that work for this workspace."""
+def family(ws: Workspace, having: str = "", lacking: str = "no such word") -> list[psutil.Process]:
+    """The living processes that work for this workspace, by a word of their command."""
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         line = " ".join(process.info["cmdline"] or [])
-        if str(ws.root) in line and command in line and process.info["status"] != psutil.STATUS_ZOMBIE:
+        matches = str(ws.root) in line and having in line and lacking not in line
+        if matches and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(process)
     return found
 
 
 def ranks(ws: Workspace) -> list[psutil.Process]:
-    return [process for process in family(ws, "sdstudio.jobs.ranks") if "--launch" not in process.cmdline()]
+    return family(ws, having="sdstudio.jobs.ranks", lacking="--launch")
 
 
 def until(what: Callable[[], bool], seconds: float = WAIT) -> None:
@@ -136,3 +137,9 @@ def test_two_ranks_learn_what_one_process_learns_and_go_on_where_they_stopped(ws
     assert resumed.state == "succeeded", (resumed.error, jobs.read_log(resumed))
     assert losses(resumed) == losses(whole)
     until(lambda: not family(ws), seconds=10)
+
+
+def test_what_knows_nothing_of_ranks_is_not_done_twice(ws: Workspace) -> None:
+    with pytest.raises(UserError, match="Only training"):
+        jobs.submit(ws, "generate", GenerateConfig(prompts=["a"]), placement=TWO)
+    assert not ws.tasks.exists() and not ws.images.exists()

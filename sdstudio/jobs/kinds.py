@@ -35,6 +35,7 @@ class Kind:
     is False when the job ended early because it was asked to stop.
     `prepare(workspace, config)` returns the config made complete, or raises a UserError, before anything is written.
     A kind with a `place` needs no GPU or CPU of its own and runs beside those that do.
+    A kind with `ranks` may be done by several processes at once, which share each step of it.
     `bulk` is the function, where there is one, that spreads the job over all machines of a Ray cluster.
     """
 
@@ -43,6 +44,7 @@ class Kind:
     parent: Parent
     prepare: Callable[[Workspace, Any], Any]
     place: str = ""
+    ranks: bool = False
     bulk: str = ""
 
     def load(self, bulk: bool = False) -> Callable[[Any, JobContext], bool]:
@@ -57,7 +59,13 @@ class Kind:
 
 
 KINDS: dict[JobKind, Kind] = {
-    "train": Kind(config=TrainConfig, function="sdstudio.engine.train:run_train", parent="runs", prepare=prepare.train),
+    "train": Kind(
+        config=TrainConfig,
+        function="sdstudio.engine.train:run_train",
+        parent="runs",
+        prepare=prepare.train,
+        ranks=True,
+    ),
     "generate": Kind(
         config=GenerateConfig,
         function="sdstudio.engine.generate:run_generate",

@@ -190,6 +190,8 @@ def _checked(ws: Workspace, kind: str, config: Any, placement: Placement, has_se
         raise TypeError(f"A {kind} job takes a {record.config.__name__}, not a {type(config).__name__}.")
     backends.check(ws, placement, record.place, has_secrets)
     check_placement(placement, record.place)
+    if placement.processes > 1 and not record.ranks:
+        raise UserError("Only training is done by several processes at once: ask for one.")
     config = record.prepare(ws, from_json(record.config, to_json(config)))
     estimate(ws, kind, config, placement)  # which refuses what the disk cannot hold
     return config
