@@ -22,6 +22,7 @@ from sdstudio.workspace import Workspace, check_name, write_json
 
 REPORT_FILE = "report.json"
 _PROGRESS_SECONDS = 0.5
+_ASK_SECONDS = 0.05
 
 
 @dataclass(kw_only=True)
@@ -140,7 +141,7 @@ def _create(
 
 def run_import(config: ImportConfig, ctx: JobContext) -> bool:
     """The import as a job; what it did is in the job's `report.json`, also when it failed."""
-    said = 0.0
+    said = asked = 0.0
 
     def progress(done: int, total: int) -> None:
         nonlocal said
@@ -148,9 +149,16 @@ def run_import(config: ImportConfig, ctx: JobContext) -> bool:
             ctx.progress(done, total, "pictures")
             said = time.monotonic()
 
+    def should_stop() -> bool:
+        nonlocal asked
+        if time.monotonic() - asked < _ASK_SECONDS:
+            return False
+        asked = time.monotonic()
+        return ctx.should_stop()
+
     report = ImportReport()
     try:
-        import_pictures(ctx.workspace, config, progress, ctx.should_stop, report)
+        import_pictures(ctx.workspace, config, progress, should_stop, report)
     except Exception as error:
         report.error = str(error)
         raise

@@ -37,7 +37,7 @@ def read_captions(
     captions = Captions()
     known = {picture.path for picture in pictures}
     by_stem = defaultdict(list)
-    for path in known:
+    for path in known if tables or sidecars else ():
         by_stem[path.with_suffix("")].append(path)
     for path, table in tables.items():
         _take_table(captions, path, table, known, by_stem)
