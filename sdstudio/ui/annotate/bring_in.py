@@ -42,24 +42,24 @@ def add_pictures(workspace: Workspace, dataset: str) -> None:
                 bring_in(workspace, into, str(place), {}, "detect")
     with folder:
         path = st.text_input(
-            "Folder, zip file or table",
+            "Folder, zip file, table or kohya's dataset config",
             key="import-folder",
             placeholder="/home/me/pictures",
             help="A folder is read with its subfolders; a table (.csv, .jsonl, .parquet) names its pictures.",
         )
         st.caption(
             "Captions come along: .txt or .caption beside the pictures, metadata.jsonl or .csv, "
-            "folders named '10_token class' as kohya's trainer has them."
+            "folders named '10_token class' as kohya's trainer has them, or its dataset config (.toml)."
         )
         options = config_form(ImportConfig, key="import", skip=ALWAYS | HUB_FIELDS)
-        if st.button("Import", key="import", type="primary", disabled=not path.strip()):
+        if st.button("Import", key="import", type="primary"):
             with told():
                 bring_in(workspace, into, path.strip(), options, "detect")
     with hub:
         name = st.text_input("Name on the Hub", key="import-hub", placeholder="owner/name")
         token = token_field("Only for a private set; without one here, that of this machine's login is taken.")
         options = config_form(ImportConfig, key="import-from-hub", skip=ALWAYS | {"caption_lines", "kohya_folders"})
-        if st.button("Import", key="import-hub-start", type="primary", disabled=not name.strip()):
+        if st.button("Import", key="import-hub-start", type="primary"):
             with told():
                 bring_in(workspace, into, name.strip(), options, "hub", token)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from sdstudio.datasets import DatasetStore, export_dataset
+from sdstudio.datasets.query import Query
 from sdstudio.ui.session import told
 from sdstudio.ui.text import count, literal
 from sdstudio.workspace import Workspace
@@ -36,6 +37,10 @@ def export(workspace: Workspace, store: DatasetStore) -> None:
         on_click="ignore",
     )
     st.caption("What is kept out of training stays here.")
+    missing = store.count(Query(empty=True, excluded=False))
+    if missing:
+        read = f" `datasets` reads {'None' if format == 'csv' else 'an empty text'} there." if format != "txt" else ""
+        st.caption(f":orange[:material/warning: {count(missing, 'picture')} without a caption.]{read}")
     with st.expander("Into a folder of this machine", icon=":material/folder:"):
         folder = st.text_input("New or empty folder", key="export-folder", placeholder="/home/me/out").strip()
         if st.button("Write", key="export-write", disabled=not folder):

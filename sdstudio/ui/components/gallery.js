@@ -74,6 +74,7 @@ function withBox(cell, item, select, chosen) {
 function line(text, className) {
   const element = document.createElement("span")
   element.className = className
+  element.dir = "auto"
   element.textContent = text
   return element
 }
