@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "readiness": {"schema", "workspace", "registry", "models", "datasets", "methods"},
     "jobs": {
         "schema", "workspace", "registry", "models", "datasets", "evaluation", "readiness", "plan", "exporting",
-        "publishing", "prompts",
+        "publishing", "prompts", "words",
     },
 }  # fmt: skip
 

@@ -4,21 +4,36 @@ pytest tests/test_jobs_estimate.py
 pytest tests/test_jobs_estimate.py -m slow -s   # prints estimates beside what real runs then took
 """
 
+import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from PIL import Image
 from tiny_models import build
 
 from sdstudio import jobs
 from sdstudio.datasets import create_dataset
+from sdstudio.jobs import footprints
 from sdstudio.jobs.folder import State, write_state
+from sdstudio.jobs.footprints import Footprint
 from sdstudio.jobs.kinds import get_kind
-from sdstudio.schema import CaptionConfig, GenerateConfig, LoopConfig, ModelRef, TrainConfig, UserError, to_json
-from sdstudio.workspace import Workspace, folder_size, require_space, write_json
+from sdstudio.schema import (
+    CaptionConfig,
+    GenerateConfig,
+    Job,
+    LoopConfig,
+    ModelRef,
+    TrainConfig,
+    UserError,
+    from_json,
+    to_json,
+)
+from sdstudio.workspace import Workspace, folder_size, read_json, require_space, write_json
 
 LOOP = LoopConfig(steps=100, batch_size=4, resolution=512, checkpoint_every=50)
 CONFIG = TrainConfig(dataset="set", base_model="starter", method="lora", method_options={"rank": 4}, loop=LOOP)
@@ -169,6 +184,67 @@ def test_a_run_stops_before_its_first_step_where_the_disk_is_too_full(ws: Worksp
     (job,) = jobs.list_jobs(ws)
     assert job.state == "failed" and "too full" in job.error
     assert jobs.read_metrics(job) == [] and not (job.folder / "checkpoints").exists()
+
+
+def test_memory_is_weights_gradients_moments_and_what_a_forward_pass_keeps(ws: Workspace) -> None:
+    footprint = Footprint(trained=100, frozen=1000, beside=10, activations=4000)
+    assert footprint.memory(CONFIG) == 100 * (4 + 4 + 8) + 1000 * 4 + 10 * 4 + 4 * 4000
+    half = longer(mixed_precision="bf16", ema_decay=0.9, batch_size=1)
+    assert footprint.memory(half) == 100 * (4 + 4 + 8 + 4 + 2) + 1000 * 2 + 10 * 4 + 2000
+    assert footprint.checkpoint(CONFIG) == (400, 1200)
+    assert footprint.checkpoint(half) == (400, 1600)
+
+
+def test_a_run_without_precedent_is_computed_once_where_asked(ws: Workspace, monkeypatch) -> None:
+    answer = '{"trained": 1000000000, "frozen": 0, "beside": 0, "activations": 0}'
+    asked = []
+
+    def run(command: list[str], input: str, **_: object) -> SimpleNamespace:
+        asked.append((command[1:], json.loads(input)))
+        return SimpleNamespace(stdout=f"a library says hello\n{answer}\n")
+
+    monkeypatch.setattr(footprints.subprocess, "run", run)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**12))
+    assert jobs.estimate(ws, "train", CONFIG).memory_bytes is None and asked == []
+    found = jobs.estimate(ws, "train", CONFIG, compute=True)
+    assert found.memory_bytes == 16 * 10**9
+    assert found.disk_bytes == 2 * 4 * 10**9 + 2 * 12 * 10**9
+    assert "computed from the model's layers" in found.notes[1]
+    ((command, question),) = asked
+    assert command == ["-m", "sdstudio.engine.footprint"]
+    assert (question["method"], question["options"]["rank"], question["side"]) == ("lora", 4, 512)
+    assert jobs.estimate(ws, "train", CONFIG) == jobs.estimate(ws, "train", CONFIG, compute=True) == found
+    assert len(asked) == 1
+    assert jobs.estimate(ws, "train", longer(resolution=256)).memory_bytes is None
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**9))
+    with pytest.raises(UserError, match="too full for two of the run's checkpoints"):
+        jobs.submit(ws, "train", CONFIG)
+    small = SimpleNamespace(total=10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**12))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: small)
+    assert "cpu has only 1.0 GB: take a smaller batch" in jobs.estimate(ws, "train", CONFIG).notes[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "method"), [("sd1", "full"), ("sd1", "lora"), ("sdxl", "full")])
+def test_what_is_computed_is_what_a_run_then_takes(ws: Workspace, tmp_path: Path, kind: str, method: str) -> None:
+    build(kind, tmp_path / "base")
+    loop = LoopConfig(steps=2, batch_size=1, sample_every=0, checkpoint_every=0, validation_share=0.0)
+    config = TrainConfig(dataset="set", base_model=str(tmp_path / "base"), method=method, loop=loop)
+    expected = jobs.estimate(ws, "train", config, compute=True)
+    job = jobs.run_inline(ws, "train", config, echo=False)
+    size = folder_size(job.folder / "checkpoints")
+    trained = sum(int(found.replace(",", "")) for found in re.findall(r"([\d,]+) parameters", jobs.read_log(job)))
+    computed = footprints.known(ws, config_of(job))
+    print(
+        f"\n{kind} {method}: {computed.trained:,} of {trained:,} parameters, {expected.disk_bytes:,} of {size:,} bytes"
+    )
+    assert computed.trained == trained
+    assert size < 1.1 * expected.disk_bytes and expected.disk_bytes < 1.5 * size
+
+
+def config_of(job: Job) -> TrainConfig:
+    return from_json(TrainConfig, read_json(job.folder / "config.json"))
 
 
 @pytest.mark.slow

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from sdstudio import registry
-from sdstudio.jobs.devices import compute_devices
+from sdstudio.jobs import footprints
+from sdstudio.jobs.devices import compute_devices, devices
 from sdstudio.jobs.kinds import get_kind
-from sdstudio.jobs.precedents import Precedent, find
+from sdstudio.jobs.precedents import find
 from sdstudio.plan import Plan, make_plan
 from sdstudio.schema import (
     CaptionConfig,
@@ -20,6 +21,7 @@ from sdstudio.schema import (
     from_json,
     to_json,
 )
+from sdstudio.words import size
 from sdstudio.workspace import Workspace, require_space
 
 WITH_STATE = 2
@@ -27,15 +29,18 @@ WITH_STATE = 2
 NOTHING = "No earlier job of this workspace is like this one, so its time shows once it runs."
 
 
-def estimate(ws: Workspace, kind: str, config: Any, placement: Placement | None = None) -> Estimate:
+def estimate(
+    ws: Workspace, kind: str, config: Any, placement: Placement | None = None, compute: bool = False
+) -> Estimate:
     """What the job would need, from what earlier jobs like it needed; what is not known is None, and said.
 
-    Raises UserError when the disk cannot hold its next checkpoint twice.
+    With `compute`, memory and disk of a run without precedent are computed from its model's layers, which takes
+    seconds; they are remembered. Raises UserError when the disk cannot hold the job's next checkpoint twice.
     """
     get_kind(kind)
     device = (placement and placement.device) or compute_devices()[0]
     if isinstance(config, TrainConfig):
-        return _training(ws, config, device)
+        return _training(ws, config, device, compute)
     likeness = LIKENESS.get(kind)
     units = _units(ws, config) if likeness else None
     wanted = likeness(to_json(config)) if likeness else None
@@ -87,26 +92,45 @@ def _counts(ws: Workspace, dataset: str) -> tuple[int, int, int]:
 # ---------------------------------------------------------------- training
 
 
-def _training(ws: Workspace, config: TrainConfig, device: str) -> Estimate:
-    wanted = to_json(replace(config, method_options=_options(config)))
+def _training(ws: Workspace, config: TrainConfig, device: str, compute: bool) -> Estimate:
+    config = replace(config, method_options=_options(config))
+    wanted = to_json(config)
     exact = find(ws, "train", device, lambda other: _load(other) == _load(wanted))
     scaled = exact or find(ws, "train", device, lambda other: _pace(other) == _pace(wanted))
     sized = find(ws, "train", device, lambda other: _size(other) == _size(wanted))
     plan = _plan(ws, config)
-    notes, known = [], {}
+    notes: list[str] = []
+    known: dict[str, Any] = {}
     if scaled and plan:
         known["seconds"] = scaled.overhead + scaled.each * plan.steps * _work(wanted) / _work(scaled.config)
         how = "" if exact else ", scaled to this batch size and resolution"
         notes.append(f"The time is that of the run {scaled.title!r}{how}.")
     else:
         notes.append("No earlier run with this method and base model tells how long it takes.")
+    measured = bool(exact and exact.memory) and bool(sized and sized.learned)
+    footprint = footprints.known(ws, config) or (footprints.compute(ws, config) if compute and not measured else None)
     if exact and exact.memory:
         known["memory_bytes"] = exact.memory
         notes.append(f"The memory is what {exact.title!r} held.")
-    if sized and sized.learned and plan:
-        known["disk_bytes"] = _disk(config, plan, sized)
-        require_space(ws.root, 2 * (sized.learned + (sized.state or 0)), "two of the run's checkpoints")
+    elif footprint:
+        known["memory_bytes"] = footprint.memory(config)
+        notes.append("The memory is computed from the model's layers; what the device's own libraries take is added.")
+    checkpoint = (sized.learned, sized.state or 0) if sized and sized.learned else None
+    if checkpoint is None and footprint:
+        checkpoint = footprint.checkpoint(config)
+    if checkpoint and plan:
+        known["disk_bytes"] = _disk(config, plan, *checkpoint)
+        require_space(ws.root, 2 * sum(checkpoint), "two of the run's checkpoints")
+    notes += _too_large(device, known.get("memory_bytes"))
     return _answer(ws, notes=tuple(notes), **known)
+
+
+def _too_large(device: str, memory: int | None) -> list[str]:
+    """A warning where the device has less memory than the run takes."""
+    there = next((found.memory for found in devices() if found.name == device), 0)
+    if not memory or not there or memory <= there:
+        return []
+    return [f"{device} has only {size(there)}: take a smaller batch or resolution, or gradient checkpointing."]
 
 
 def _options(config: TrainConfig) -> dict[str, Any]:
@@ -155,8 +179,8 @@ def _plan(ws: Workspace, config: TrainConfig) -> Plan | None:
         return None
 
 
-def _disk(config: TrainConfig, plan: Plan, one: Precedent) -> int:
+def _disk(config: TrainConfig, plan: Plan, learned: int, state: int) -> int:
     """All the checkpoints that stay, the newest with what is needed to go on."""
     written = len(plan.checkpoints)
     kept = min(written, config.loop.keep_last + len(plan.asked_for) + 1) if config.loop.keep_last else written
-    return kept * (one.learned or 0) + min(written, WITH_STATE) * (one.state or 0)
+    return kept * learned + min(written, WITH_STATE) * state

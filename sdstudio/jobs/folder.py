@@ -100,19 +100,23 @@ def workspace_of(folder: Path) -> Workspace:
 
 def read_state(folder: Path) -> State:
     """What `state.json` says. A file that has rested for a while is parsed once, however often it is asked for."""
-    path = folder / STATE_FILE
+    path = f"{folder}/{STATE_FILE}"
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116  of thousands of jobs in a row
     except OSError:
-        return from_json(State, read_json(path))  # which says in words what is wrong
+        return _parse(path)  # which says in words what is wrong
     if abs(time.time_ns() - found.st_mtime_ns) < RESTED:
-        return from_json(State, read_json(path))
+        return _parse(path)
     return _parsed(path, (found.st_mtime_ns, found.st_size, found.st_ino))
 
 
 @lru_cache(maxsize=20_000)
-def _parsed(path: Path, stamp: tuple[int, int, int]) -> State:
-    return from_json(State, read_json(path))
+def _parsed(path: str, stamp: tuple[int, int, int]) -> State:
+    return _parse(path)
+
+
+def _parse(path: str) -> State:
+    return from_json(State, read_json(Path(path)))
 
 
 def write_state(folder: Path, state: State) -> None:

@@ -33,7 +33,7 @@ from sdstudio.jobs.folder import (
 )
 from sdstudio.jobs.kinds import KINDS, get_kind
 from sdstudio.jobs.processes import launch, module_command
-from sdstudio.jobs.reading import present_state, read_job
+from sdstudio.jobs.reading import ended_job, present_state, read_job
 from sdstudio.jobs.transitions import change_state as change_state
 from sdstudio.jobs.transitions import settle as settle
 from sdstudio.schema import ENDED, Job, JobKind, Placement, UserError, from_json, to_json
@@ -105,7 +105,8 @@ def list_jobs(ws: Workspace, kind: str | None = None) -> list[Job]:
         enlist(database, ((folder, state) for folder, state in states.items() if not state.has_ended))
         _advance(ws, database)
     places = positions(ws)
-    jobs = [replace(read_job(folder), position=places.get(folder)) for folder in states]
+    jobs = [ended_job(folder, state) if state.has_ended else read_job(folder) for folder, state in states.items()]
+    jobs = [replace(job, position=places.get(job.folder)) if job.state == "queued" else job for job in jobs]
     return sorted(
         (job for job in jobs if kind in (None, job.kind)), key=lambda job: (job.created, job.id), reverse=True
     )

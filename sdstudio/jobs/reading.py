@@ -30,11 +30,12 @@ def present_state(folder: Path) -> State:
 def read_job(folder: Path) -> Job:
     """The job in `folder`. One that has ended is put together once for each way in which it ended."""
     state = present_state(folder)
-    return _ended(folder, state) if state.has_ended else _job(folder, state)
+    return ended_job(folder, state) if state.has_ended else _job(folder, state)
 
 
 @lru_cache(maxsize=20_000)
-def _ended(folder: Path, state: State) -> Job:
+def ended_job(folder: Path, state: State) -> Job:
+    """The job in `folder`, which ended as `state` says."""
     return _job(folder, state)
 
 

@@ -21,7 +21,27 @@ def show_estimate(workspace: Workspace, kind: JobKind, config: Any) -> bool:
         st.markdown(f":material/timer: {literal(estimate_text(estimate))}")
         if estimate.notes:
             st.caption(literal(" ".join(estimate.notes)))
+    if kind == "train" and None in (estimate.memory_bytes, estimate.disk_bytes):
+        _offer_to_compute(workspace, config)
     return True
+
+
+def _offer_to_compute(workspace: Workspace, config: Any) -> None:
+    """A button that counts the model's layers; what it finds is remembered and shown at once."""
+    if st.button(
+        "Work out memory and disk",
+        icon=":material/calculate:",
+        key="estimate-compute",
+        type="tertiary",
+        help="Counts the layers of the base model; takes some seconds.",
+    ):
+        try:
+            with st.spinner("Counting the model's layers …"):
+                jobs.estimate(workspace, "train", config, compute=True)
+        except UserError as error:
+            st.warning(literal(str(error)), icon=":material/block:")
+        else:
+            st.rerun()
 
 
 def estimate_text(estimate: Estimate) -> str:
