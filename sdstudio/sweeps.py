@@ -186,7 +186,10 @@ def _cell(ws: Workspace, base: TrainConfig, values: dict[str, Any], frozen: str,
     complete = flatten(to_json(config))
     shown = {short_name(path): complete[path] for path in given}
     name = " · ".join(
-        [*([base.name] if base.name else []), *(f"{axis} {_text(value)}" for axis, value in shown.items())]
+        [
+            *([base.name] if base.name else []),
+            *(f"{axis.replace('_', ' ')} {_text(value)}" for axis, value in shown.items()),
+        ]
     )
     return Cell(values=shown, config=replace(config, name=name), key=run_key(config, frozen))
 

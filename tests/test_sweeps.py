@@ -49,7 +49,7 @@ def test_a_grid_is_one_run_a_cell(ws: Workspace) -> None:
         (1e-4, 20), (1e-4, 40), (1e-3, 20), (1e-3, 40),
     ]  # fmt: skip
     assert {config.method_options["rank"] for config in configs} == {4}
-    assert configs[0].name == "toys · learning_rate 0.0001 · steps 20"
+    assert configs[0].name == "toys · learning rate 0.0001 · steps 20"
     assert {config.snapshot for config in configs} == {open_dataset(ws, "toys").snapshot().hash}
     assert sweep.cells[3].values == {"learning_rate": 1e-3, "steps": 40}
     assert read_sweep(ws, sweep.id) == sweep and list_sweeps(ws) == [sweep]
