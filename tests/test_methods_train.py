@@ -107,13 +107,10 @@ def test_what_negative_examples_taught_is_asked_of_the_model(tiny: Path, ws: Wor
     model = load_model(ws, ModelRef(base_model=str(tiny / "sd1")))
     told = "a toy, no negative eyes"
     wary, ref, settings = replace(model, negative_parts=("eyes",)), ModelRef(), SampleSettings(steps=2)
-    drawn = [
-        draw_with(loaded, ref, [prompt], [1], settings, ws.root / name)[0]
-        for name, loaded, prompt in (
-            ("a", wary, "a toy"),
-            ("b", model, "a toy, no negative eyes"),
-            ("c", model, "a toy"),
-        )
-    ]
-    pixels = [Image.open(ws.root / name / image.file).tobytes() for name, image in zip("abc", drawn, strict=True)]
+    cases = {"a": (wary, "a toy"), "b": (model, told), "c": (model, "a toy")}
+    drawn = {
+        name: draw_with(loaded, ref, [prompt], [1], settings, ws.root / name)[0]
+        for name, (loaded, prompt) in cases.items()
+    }
+    pixels = [Image.open(ws.root / name / image.file).tobytes() for name, image in drawn.items()]
     assert pixels[0] == pixels[1] != pixels[2]
