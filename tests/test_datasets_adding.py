@@ -106,6 +106,13 @@ def test_large_files_are_not_read_far_ahead(store, monkeypatch):
     outcomes.close()
 
 
+def test_a_refusal_holds_nothing_of_its_picture(store):
+    cut = NewPicture(data=new(1).data[:-40], file_name="cut.png")
+    (refused,) = store.add_many([cut])
+    assert isinstance(refused, RefusedPicture)
+    assert (refused.__traceback__, refused.__cause__, refused.__context__) == (None, None, None)
+
+
 def test_a_slow_source_is_saved_as_it_comes(store, monkeypatch):
     monkeypatch.setattr(adding, "BATCH_SECONDS", 0.0)
     monkeypatch.setattr(adding, "CHUNK_PICTURES", 1)

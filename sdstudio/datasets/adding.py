@@ -147,7 +147,7 @@ def _prepare(folder: Path, new: NewPicture, origin: str) -> Step:
     try:
         picture = read_picture(new.data, origin)
     except RefusedPicture as error:
-        return error
+        return RefusedPicture(str(error))  # without its traceback, which holds the pixels that were read so far
     caption = clean_caption(new.caption)
     source = new.source if caption else ""
     files = [folder / "images" / f"{picture.id}.{picture.extension}"]
