@@ -114,7 +114,7 @@ def _training(ws: Workspace, config: TrainConfig, device: str, compute: bool) ->
         notes.append(f"The memory is what {exact.title!r} held.")
     elif footprint:
         known["memory_bytes"] = footprint.memory(config)
-        notes.append("The memory is computed from the model's layers; what the device's own libraries take is added.")
+        notes.append("The memory is computed from the model's layers; what the GPU's own libraries take comes on top.")
     checkpoint = (sized.learned, sized.state or 0) if sized and sized.learned else None
     if checkpoint is None and footprint:
         checkpoint = footprint.checkpoint(config)

@@ -6,16 +6,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
 from sdstudio.jobs.context import STOP_FILE, JobContext
 from sdstudio.jobs.execute import execute
-from sdstudio.jobs.folder import LOG_FILE
+from sdstudio.jobs.folder import LOG_FILE, read_progress
 from sdstudio.jobs.queue import claim_inline, reclaim_inline, tick
-from sdstudio.jobs.reading import read_job
+from sdstudio.jobs.reading import pace, read_job
 from sdstudio.schema import Job, UserError
 from sdstudio.workspace import Workspace
 
@@ -55,12 +55,12 @@ class EchoContext(JobContext):
     """A job's context that also shows progress on `screen`: one line, rewritten, where that is a terminal."""
 
     screen: TextIO
-    began: float = field(default_factory=time.monotonic)
 
     def progress(self, done: int, total: int, unit: str = "", message: str = "") -> None:
         super().progress(done, total, unit, message)
         if self.screen.isatty():
-            self.screen.write(f"\r\x1b[2K{self._line(done, total, unit, message)}")
+            _, left = pace(read_progress(self.folder), time.time())
+            self.screen.write(f"\r\x1b[2K{_line(done, total, unit, message, left)}")
             self.screen.flush()
 
     def log(self, text: str) -> None:
@@ -72,12 +72,12 @@ class EchoContext(JobContext):
         if self.screen.isatty():
             self.screen.write("\r\x1b[2K")
 
-    def _line(self, done: int, total: int, unit: str, message: str) -> str:
-        parts = [f"{done}/{total} {unit}".strip()] if total else []
-        if 0 < done < total:
-            left = (time.monotonic() - self.began) / done * (total - done)
-            parts.append(f"about {left:.0f} s left")
-        return "   ".join([*parts, message] if message else parts)
+
+def _line(done: int, total: int, unit: str, message: str, left: float | None) -> str:
+    parts = [f"{done}/{total} {unit}".strip()] if total else []
+    if left is not None and done < total:
+        parts.append(f"about {left:.0f} s left")
+    return "   ".join([*parts, message] if message else parts)
 
 
 @contextmanager
