@@ -120,8 +120,7 @@ def show_start(workspace: Workspace, settings: Mapping[str, Any]) -> None:
     """What it will need, or in words why it cannot start; a sweep over it; the button."""
     with told():
         config = from_json(TrainConfig, settings)
-        with told():
-            show_sees(workspace, config)
+        show_sees(workspace, config)
         if show_sweep(workspace, config):
             return
         ready = False

@@ -14,6 +14,7 @@ import streamlit as st
 from sdstudio.datasets import open_dataset
 from sdstudio.schema import TrainConfig, UserError, to_json
 from sdstudio.ui.gallery import Item, gallery
+from sdstudio.ui.session import told
 from sdstudio.ui.text import count
 from sdstudio.ui.train.data import last_change
 from sdstudio.workspace import ENV_VAR, Workspace, read_json, write_json
@@ -23,16 +24,23 @@ PATIENCE = 600
 """Seconds after which the process is ended: a large base model takes minutes to load."""
 
 
+@st.fragment
 def show_sees(workspace: Workspace, config: TrainConfig) -> None:
-    """A button, and once it was pressed the pictures, until the settings or the dataset change."""
+    """A button, and once it was pressed the pictures, until the settings or the dataset change.
+
+    A fragment: the form stays alive while the pictures are made.
+    """
     folder = _folder(workspace, config)
     with st.expander("What the model will see", icon=":material/visibility:"):
         st.caption("The first pictures of this run: cropped and changed, with the captions and tokens of that moment.")
         if not (folder / SEEN_FILE).is_file():
             if not st.button("Show them", icon=":material/visibility:", key="show-seen"):
                 return
-            with st.spinner("Loading the base model and preparing the pictures…"):
-                _make(workspace, config, folder)
+            with told():
+                with st.spinner("Loading the base model and preparing the pictures…"):
+                    _make(workspace, config, folder)
+                _show(folder)
+            return
         _show(folder)
 
 
