@@ -333,14 +333,13 @@ def test_load_dataset_reads_what_the_store_holds(ws, full, tmp_path, format):
     )
     assert loaded[0]["image"].size == (16, 8)
     stored = {full.image_path(image.id).read_bytes(): image.caption for image in full.images()}
-    missing = "" if format == "csv" else None  # pandas, which reads the CSV there, takes an empty cell for none
     undecoded = loaded.cast_column("image", datasets.Image(decode=False))
+    none = None if format == "csv" else ""  # pandas, which reads the CSV there, takes an empty cell for none
+    expected = {data: caption or none for data, caption in stored.items()}
+    assert none in expected.values()
     assert {
-        row["image"]["bytes"] or Path(row["image"]["path"]).read_bytes(): missing
-        if row["text"] is None
-        else row["text"]
-        for row in undecoded
-    } == stored
+        row["image"]["bytes"] or Path(row["image"]["path"]).read_bytes(): row["text"] for row in undecoded
+    } == expected
 
 
 def test_csv_has_a_header_and_file_names(ws, full, tmp_path):
