@@ -10,13 +10,15 @@ from sdstudio.schema import Job
 from sdstudio.ui import starter
 from sdstudio.ui.files import thumb_url
 from sdstudio.ui.gallery import Item, gallery
-from sdstudio.ui.job_card import BADGES
+from sdstudio.ui.job_card import is_live, state_badge, times
+from sdstudio.ui.jobs.describe import facts, kind_icon, title_of
+from sdstudio.ui.jobs.live import details_link
 from sdstudio.ui.pictures import image_items, read_images
 from sdstudio.ui.session import page_file
-from sdstudio.ui.text import ago, count, literal
+from sdstudio.ui.text import count, literal
 from sdstudio.workspace import Workspace, current_workspace
 
-NEWEST = 10
+NEWEST, RECENT = 10, 5
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,9 @@ def steps(workspace: Workspace, everything: list[Job]) -> list[Step]:
         kind: [job for job in everything if job.kind == kind and job.state == "succeeded"]
         for kind in ("train", "evaluate")
     }
-    drawn = sum(len(read_images(job.folder)) for job in everything if job.kind == "generate")
+    drawn = sum(job.done for job in everything if job.kind == "generate")
     runs, tables = len(succeeded["train"]), len(succeeded["evaluate"])
+    live = {job.kind for job in everything if is_live(job)}
     return [
         Step(
             "annotate",
@@ -78,7 +81,7 @@ def steps(workspace: Workspace, everything: list[Job]) -> list[Step]:
             ":material/model_training:",
             "Train",
             "Choose a method and start. The run goes on in the background and keeps what it has learned.",
-            f"{count(runs, 'finished run')}" if runs else "No run yet",
+            _stands(count(runs, "finished run") if runs else "", "train" in live) or "No run yet",
             runs > 0,
         ),
         Step(
@@ -86,7 +89,7 @@ def steps(workspace: Workspace, everything: list[Job]) -> list[Step]:
             ":material/brush:",
             "Generate",
             "Ask the base model and your own, side by side, with the same prompts and seeds.",
-            f"{count(drawn, 'picture')} made" if drawn else "No picture yet",
+            _stands(f"{count(drawn, 'picture')} made" if drawn else "", "generate" in live) or "No picture yet",
             drawn > 0,
         ),
         Step(
@@ -94,10 +97,15 @@ def steps(workspace: Workspace, everything: list[Job]) -> list[Step]:
             ":material/analytics:",
             "Evaluate",
             "Measure what was learned and what was forgotten, in a table that says how sure it is.",
-            f"{count(tables, 'comparison')} finished" if tables else "No comparison yet",
+            _stands(f"{count(tables, 'comparison')} finished" if tables else "", "evaluate" in live)
+            or "No comparison yet",
             tables > 0,
         ),
     ]
+
+
+def _stands(done: str, is_under_way: bool) -> str:
+    return ", ".join(part for part in (done, "one under way" if is_under_way else "") if part)
 
 
 def show_steps(four: list[Step]) -> None:
@@ -119,7 +127,7 @@ def show_steps(four: list[Step]) -> None:
 def show_newest(workspace: Workspace, everything: list[Job]) -> None:
     items: list[Item] = []
     for job in everything:
-        if job.kind == "generate" and len(items) < NEWEST:
+        if job.kind == "generate" and job.done and len(items) < NEWEST:
             items += image_items(workspace, job.folder, read_images(job.folder)[::-1])
     if items:
         st.subheader("Your newest pictures")
@@ -142,12 +150,14 @@ def show_recent(everything: list[Job]) -> None:
     if not everything:
         return
     st.subheader("What happened last")
-    for job in everything[:5]:
-        color, icon = BADGES[job.state]
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.badge(job.state, color=color, icon=icon)
-            st.markdown(literal(job.title or job.kind), width="content")
-            st.caption(ago(job.ended or job.created), width="content")
+    with st.container(border=True, key="jobs-recent", gap="xsmall"):
+        for job in everything[:RECENT]:
+            with st.container(horizontal=True, vertical_alignment="center", key=f"job-line-{job.id}"):
+                state_badge(job, width=104)
+                details_link(job, title_of(job), kind_icon(job.kind))
+                st.caption(literal(f"{facts(job)} · {times(job)}"), width="content")
+    if everything[RECENT:]:
+        st.page_link(page_file("jobs"), label=f"All {len(everything):,} jobs", icon=":material/arrow_forward:")
 
 
 @st.fragment(run_every=1)

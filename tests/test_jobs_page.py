@@ -303,6 +303,18 @@ def test_every_page_says_what_runs(workspace: Workspace) -> None:
         )
 
 
+def test_home_says_what_is_under_way_and_what_happened_last(workspace: Workspace) -> None:
+    made = asked(workspace, "a cat")
+    JobContext(workspace, made.folder).progress(4, 4, "pictures")
+    now = time.time()
+    write_state(made.folder, replace(read_state(made.folder), state="succeeded", started=now, ended=now))
+    runs = running(workspace, HOSTILE)
+    app = open_page("home")
+    assert "4 pictures made, one under way" in words(app) and "No run yet" in words(app)
+    links = {link.proto.query_string: link.value for link in app.page_link if link.proto.page == "jobs"}
+    assert links[f"job={runs.id}"] == literal(HOSTILE) and links[f"job={made.id}"] == "a cat"
+
+
 def draw(script: Callable[..., None]) -> AppTest:
     app = AppTest.from_function(script, default_timeout=60).run()
     assert not app.exception, app.exception
