@@ -1,0 +1,110 @@
+"""Work spread over a cluster, without the cluster: the ledger, and drafts that are made once.
+
+pytest tests/test_bulk.py          # `tests/test_jobs_ray.py` does the same over Ray
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from sdstudio.bulk import captioning, spreading
+from sdstudio.bulk.spreading import LEDGER_FOLDER, Ledger, Row, spread
+from sdstudio.datasets import DatasetStore, create_dataset
+from sdstudio.jobs.context import STOP_FILE, JobContext
+from sdstudio.schema import CaptionConfig, UserError
+from sdstudio.workspace import Workspace, read_json
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobContext:
+    """A job's context, with this process in the place of the cluster."""
+
+    def made(manifest: Path, maker: type, arguments: dict[str, Any], batch_size: int) -> Iterator[list[Row]]:
+        rows, make = pq.read_table(manifest).to_pylist(), maker(**arguments)
+        for start in range(0, len(rows), batch_size):
+            yield make(rows[start : start + batch_size])
+
+    monkeypatch.setattr(spreading, "_made", made)
+    folder = tmp_path / "workspace" / "tasks" / "job"
+    folder.mkdir(parents=True)
+    return JobContext(Workspace(tmp_path / "workspace"), folder)
+
+
+class Doubler:
+    def __init__(self, factor: int) -> None:
+        self._factor = factor
+
+    def __call__(self, rows: list[Row]) -> list[Row]:
+        return [{"id": row["id"], "value": row["value"] * self._factor} for row in rows]
+
+
+def numbers(count: int) -> pa.Table:
+    return pa.table({"id": [str(index) for index in range(count)], "value": list(range(count))})
+
+
+def test_a_killed_job_makes_again_only_what_it_had_not_entered(context: JobContext) -> None:
+    taken: list[Row] = []
+
+    def take(rows: list[Row]) -> None:
+        if len(taken) == 6:
+            raise KeyboardInterrupt
+        taken.extend(rows)
+
+    with pytest.raises(KeyboardInterrupt):
+        spread(context, numbers(10), Doubler, {"factor": 2}, 3, take, "numbers")
+    assert [row["value"] for row in taken] == [0, 2, 4, 6, 8, 10]
+    assert sorted(Ledger(context.folder / LEDGER_FOLDER).ids().to_pylist()) == list("012345")
+    assert spread(context, numbers(10), Doubler, {"factor": 2}, 3, lambda rows: taken.extend(rows), "numbers")
+    assert sorted(row["value"] for row in taken) == [2 * index for index in range(10)]
+    assert spread(context, numbers(10), Doubler, {"factor": 2}, 3, lambda rows: pytest.fail("made again"), "numbers")
+    assert read_json(context.folder / "progress.json")["done"] == 10
+
+
+def test_a_stop_is_heard_after_what_came_was_entered(context: JobContext) -> None:
+    (context.folder / STOP_FILE).touch()
+    assert not spread(context, numbers(10), Doubler, {"factor": 2}, 3, lambda rows: None, "numbers")
+    assert len(Ledger(context.folder / LEDGER_FOLDER).ids()) == 3
+
+
+@pytest.fixture
+def store(context: JobContext, tmp_path: Path) -> DatasetStore:
+    made = create_dataset(context.workspace, "set")
+    for index in range(6):
+        Image.new("RGB", (64, 64), (40 * index, 80, 120)).save(tmp_path / "picture.png")
+        made.add((tmp_path / "picture.png").read_bytes(), f"{index}.png", "by a file" if index == 5 else "")
+    return made
+
+
+def caption(context: JobContext) -> bool:
+    options = {"num_beams": 1, "max_length": 8, "batch_size": 2}
+    return captioning.run_caption(CaptionConfig(dataset="set", options=options), context)
+
+
+def test_every_picture_without_a_caption_is_drafted_once_and_a_broken_one_is_reported(
+    context: JobContext, store: DatasetStore
+) -> None:
+    images = [image for image in store.images() if not image.caption]
+    store.image_path(images[2].id).write_bytes(b"not a picture")
+    stop = context.folder / STOP_FILE
+    stop.touch()
+    assert not caption(context)
+    assert sum(bool(image.machine_caption) for image in store.images()) == 2
+    stop.unlink()
+    assert caption(context)
+    report = read_json(context.folder / "report.json")
+    assert (report["total"], report["drafted"], report["stopped"]) == (5, 4, False)
+    assert [row["id"] for row in report["failed"]] == [images[2].id]
+    drafts = {image.id: [entry.action for entry in store.history(image.id)].count("draft") for image in store.images()}
+    assert sorted(drafts.values()) == [0, 0, 1, 1, 1, 1]
+
+
+def test_a_dataset_of_broken_pictures_only_is_a_failure(context: JobContext, store: DatasetStore) -> None:
+    for image in store.images():
+        store.image_path(image.id).write_bytes(b"not a picture")
+    with pytest.raises(UserError, match="None of the 5 pictures"):
+        caption(context)
