@@ -230,7 +230,7 @@ def test_the_progress_counts_what_a_person_changed(workspace: Workspace, store: 
 
 def test_training_is_submitted_as_the_form_says(workspace: Workspace, store: DatasetStore) -> None:
     app = open_page("train")
-    assert "1 picture has no caption" in words(app)
+    assert "1 picture without a caption" in words(app)
     app.number_input(key="train.loop.steps").set_value(7)
     app.number_input(key="train.lora.rank").set_value(2)
     app.text_input(key="train.name").set_value("first try")
@@ -256,8 +256,7 @@ def test_the_form_of_another_method_is_another_form(workspace: Workspace, store:
 def test_what_cannot_be_trained_is_one_sentence_and_no_run(workspace: Workspace) -> None:
     create_dataset(workspace, "bare").add(picture(1), "bare.png")
     app = open_page("train")
-    app.button(key="start").click().run()
-    assert not app.exception
+    assert app.button(key="start").disabled
     [error] = app.error
     assert "No picture of the dataset" in error.value and "caption" in error.value
     assert jobs.list_jobs(workspace) == []
