@@ -45,8 +45,8 @@ class Footprint:
 
 def known(ws: Workspace, config: TrainConfig) -> Footprint | None:
     """The footprint of such a run, if it was computed before."""
-    question = _question(ws, config)
     try:
+        question = _question(ws, config)
         return from_json(Footprint, read_json(_file(ws, question))) if question else None
     except UserError:
         return None
