@@ -1,5 +1,6 @@
 """How pictures become square: what is kept, what is cut, and that the picture itself stays."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,14 @@ def test_the_face_in_a_photo_is_kept_whole(photo, box, mirrored, scale):
 def test_the_centre_crop_of_that_photo_cuts_the_face(photo):
     left, *_ = fit.window(photo.crop((90, 0, 320, 110)), "centre")
     assert left > FACE[0] - 90
+
+
+def test_faces_are_looked_for_in_several_threads(photo):
+    pytest.importorskip("cv2")
+    pictures = [photo.resize((side, side)) for side in (320, 200, 260, 150)] * 6
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(fit.faces, pictures))
+    assert found == [fit.faces(picture) for picture in pictures[:4]] * 6
 
 
 def test_no_face_is_seen_where_there_is_none(photo):

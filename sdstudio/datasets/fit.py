@@ -7,6 +7,7 @@ background draws it away from a plain subject; look at the preview.
 
 import math
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ _FACE_SIDE = 640
 _SATURATION = 0.1
 _CENTRE_PULL = 0.05
 _WIDEST = 4.0
+_one_at_a_time = Lock()
 
 
 def apply(picture: Image.Image, choice: str, side: int) -> Image.Image:
@@ -175,7 +177,8 @@ def faces(picture: Image.Image) -> list[tuple[int, ...]]:
     small = picture.convert("L")
     small.thumbnail((_FACE_SIDE, _FACE_SIDE), Image.Resampling.BOX)
     least = max(20, min(small.size) // 12)
-    found = _cascade().detectMultiScale(np.asarray(small), scaleFactor=1.1, minNeighbors=5, minSize=(least, least))
+    with _one_at_a_time:  # OpenCV's detector keeps what it works on inside itself
+        found = _cascade().detectMultiScale(np.asarray(small), scaleFactor=1.1, minNeighbors=5, minSize=(least, least))
     scale = picture.width / small.width
     return [tuple(round(float(edge) * scale) for edge in box) for box in found]
 

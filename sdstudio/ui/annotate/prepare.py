@@ -37,7 +37,8 @@ def prepare_pictures(workspace: Workspace, store: DatasetStore) -> None:
     with told():
         images = least_square(store)
         if images:
-            st.caption("The pictures that it matters most for; what is cut off is faded.")
+            also = " Where no face is found, the most detail decides." if choice == "face" else ""
+            st.caption(f"The pictures that it matters most for; what is cut off is faded.{also}")
             gallery(list(previews(store, images, choice)), key="fit-previews")
         else:
             st.caption("Every picture is square: nothing is cut off or added.")
@@ -62,7 +63,7 @@ def previews(store: DatasetStore, images: list[CaptionedImage], choice: str) -> 
         if choice == "none":
             note = "{} × {} px, ".format(*fit.bucket(image.width, image.height, SIDE)) + note
         if choice == "face" and not has_face(store, image):
-            note += ", no face found: most detail"
+            note += " · no face"
         yield Item(id=image.id, src=fit_url(store.name, image.id, choice), note=note)
 
 
