@@ -24,7 +24,14 @@ PACKAGE = "sdstudio"
 OLDEST_PYTHON = (3, 11)
 OLDEST_SQLITE = (3, 35)
 INSTALL = "pip install -r requirements.txt"
-_PIN = re.compile(r"([\w.-]+)(?:\[.*?\])?\s*==\s*([^\s;]+)(?:.*extra == ['\"](.+?)['\"])?")
+_PIN = re.compile(r"([\w.-]+)\s*==\s*([\w.+-]+)")
+OPTIONAL = {
+    "ray": ("jobs on a Ray cluster", f"pip install '{PACKAGE}[ray]'"),
+    "opencv-python-headless": ("crops that keep faces", f"pip install '{PACKAGE}[faces]'"),
+    "bitsandbytes": ("the optimizer 'adamw 8-bit', on a GPU", "pip install bitsandbytes"),
+    "prodigyopt": ("the optimizer 'prodigy'", "pip install prodigyopt"),
+}
+"""Packages with what asks for them, and how to get them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +49,7 @@ class Check:
 
 def examine(ws: Workspace) -> list[Check]:
     """Look at everything; no check ends the others. Loads torch and the starter models, which takes seconds."""
-    return [found for check in CHECKS for found in _look(check, ws)] + _clusters(ws) + _extras()
+    return [found for check in CHECKS for found in _look(check, ws)] + _clusters(ws) + _optional(ws)
 
 
 def _look(check: Callable[[Workspace], Check], ws: Workspace) -> list[Check]:
@@ -61,11 +68,11 @@ def _python(ws: Workspace) -> Check:
 
 
 def _packages(ws: Workspace) -> Check:
-    wanted = [pin for pin in _pins() if not pin.extra]
-    wrong = [text for pin in wanted if (text := pin.difference())]
+    pins = _pins()
+    wrong = [text for pin in pins.items() if (text := _difference(*pin))]
     if wrong:
         return Check(name="packages", level="warn", finding="; ".join(wrong), advice=f"{INSTALL} brings those tested.")
-    return Check(name="packages", level="ok", finding=f"{len(wanted)} in the versions that were tested")
+    return Check(name="packages", level="ok", finding=f"{len(pins)} in the versions that were tested")
 
 
 def _torch(ws: Workspace) -> Check:
@@ -183,41 +190,33 @@ def _clusters(ws: Workspace) -> list[Check]:
     ]
 
 
-def _extras() -> list[Check]:
+def _optional(ws: Workspace) -> list[Check]:
     """The packages that only some choices need."""
     found = []
-    for pin in _pins():
-        if pin.extra not in ("", "dev"):
-            wrong = pin.difference()
-            advice = f"Where something asks for it: pip install '{PACKAGE}[{pin.extra}]'." if wrong else ""
-            found.append(Check(name=pin.name, level="ok", finding=wrong or "installed", advice=advice))
+    for package, (purpose, install) in OPTIONAL.items():
+        try:
+            found.append(Check(name=package, level="ok", finding=f"{metadata.version(package)}, for {purpose}"))
+        except metadata.PackageNotFoundError:
+            found.append(Check(name=package, level="ok", finding=f"not installed; only for {purpose}", advice=install))
     return found
 
 
-@dataclass(frozen=True)
-class Pin:
-    """A package in the version that was tested; `extra` is empty for those that nothing works without."""
-
-    name: str
-    version: str
-    extra: str
-
-    def difference(self) -> str:
-        """How what is installed differs; empty when it does not."""
-        try:
-            found = metadata.version(self.name)
-        except metadata.PackageNotFoundError:
-            return f"{self.name} is not installed"
-        same = found.partition("+")[0] == self.version
-        return "" if same else f"{self.name} {found} in place of {self.version}"
-
-
-def _pins() -> list[Pin]:
+def _pins() -> dict[str, str]:
+    """The packages that nothing works without, in the versions that were tested."""
     try:
         texts = metadata.requires(PACKAGE) or []
     except metadata.PackageNotFoundError as error:
         raise ImportError(f"{PACKAGE} is not installed: pip install -e .") from error
-    return [Pin(match[1], match[2], match[3] or "") for text in texts if (match := _PIN.match(text))]
+    return {match[1]: match[2] for text in texts if (match := _PIN.fullmatch(text))}
+
+
+def _difference(package: str, wanted: str) -> str:
+    """How what is installed differs; empty when it does not."""
+    try:
+        found = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return f"{package} is not installed"
+    return "" if found.partition("+")[0] == wanted else f"{package} {found} in place of {wanted}"
 
 
 CHECKS: tuple[Callable[[Workspace], Check], ...] = (

@@ -57,13 +57,13 @@ def test_packages_are_held_against_the_versions_that_were_tested(ws: Workspace, 
     assert "pip install -r requirements.txt" in found.advice
 
 
-def test_what_only_some_choices_need_is_listed_with_how_to_get_it(installed: dict[str, str]) -> None:
-    (ray,) = doctor._extras()
-    assert (ray.name, ray.level, ray.finding) == ("ray", "ok", "ray is not installed")
-    assert "pip install 'sdstudio[ray]'" in ray.advice
+def test_what_only_some_choices_need_is_listed_with_how_to_get_it(ws: Workspace, installed: dict[str, str]) -> None:
+    ray = doctor._optional(ws)[0]
+    assert (ray.name, ray.level, ray.finding) == ("ray", "ok", "not installed; only for jobs on a Ray cluster")
+    assert ray.advice == "pip install 'sdstudio[ray]'"
     installed["ray"] = "2.50.0"
-    (ray,) = doctor._extras()
-    assert (ray.finding, ray.advice) == ("installed", "")
+    ray = doctor._optional(ws)[0]
+    assert (ray.finding, ray.advice) == ("2.50.0, for jobs on a Ray cluster", "")
 
 
 def test_a_studio_that_is_not_installed_is_said(ws: Workspace, monkeypatch) -> None:
