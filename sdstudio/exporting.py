@@ -1,6 +1,8 @@
 """Taking out what a run learned, as a job: a file or folder in a form that other programs read."""
 
 import re
+import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,16 +31,28 @@ def check_export(ws: Workspace, config: ExportConfig) -> ExportConfig:
 
 
 def run_export(config: ExportConfig, ctx: JobContext) -> bool:
-    """Write the file or folder into the job's own folder; `report.json` says its name and size in bytes."""
+    """Write one file into the job's own folder, a folder packed as zip; `report.json` says its name and its bytes."""
     ctx.progress(0, 1, "export", "writing")
     target = ctx.folder / file_name(ctx.workspace, config)
-    if not any(ctx.folder.glob(f"{target.name}*")):  # a job that goes on may have finished it
-        export_checkpoint(ctx.workspace, config.checkpoint, config.format, target, metadata=config.metadata)
-    written = next(ctx.folder.glob(f"{target.name}*"))
-    total = sum(path.stat().st_size for path in [written, *written.rglob("*")] if path.is_file())
-    write_json(ctx.folder / REPORT_FILE, {"file": written.name, "size": total})
+    for left in ctx.folder.glob(f"{target.name}*"):  # of a job that goes on
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    written = export_checkpoint(ctx.workspace, config.checkpoint, config.format, target, metadata=config.metadata)
+    if written.is_dir():
+        written = _packed(written)
+    write_json(ctx.folder / REPORT_FILE, {"file": written.name, "size": written.stat().st_size})
     ctx.progress(1, 1, "export")
     return True
+
+
+def _packed(folder: Path) -> Path:
+    """The folder as a zip beside it, not compressed, for weights do not shrink; the folder itself goes."""
+    archive = folder.with_name(f"{folder.name}.zip")
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                packed.write(path, path.relative_to(folder.parent))
+    shutil.rmtree(folder)
+    return archive
 
 
 def file_name(ws: Workspace, config: ExportConfig) -> str:
@@ -54,4 +68,4 @@ def exported_file(folder: Path) -> Path | None:
     """What an export's job left in its folder; None while there is nothing whole."""
     report = folder / REPORT_FILE
     found = folder / str(read_json(report)["file"]) if report.is_file() else None
-    return found if found and found.exists() else None
+    return found if found and found.is_file() else None

@@ -1,6 +1,7 @@
 """Exports as jobs, and models on the Hub: pytest tests/test_exporting.py"""
 
 import json
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 from hub_server import HubServer
 from safetensors.numpy import load
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 from tiny_runs import finished_run
 
 from sdstudio import jobs
@@ -25,6 +28,7 @@ from sdstudio.schema import (
     UserError,
     to_json,
 )
+from sdstudio.ui.files import export_url, routes
 from sdstudio.workspace import Workspace, write_json
 
 RUN = "20260101-000000-first-try-aaaa"
@@ -43,13 +47,21 @@ def ws(tmp_path: Path) -> Workspace:
     return workspace
 
 
-def test_an_export_is_a_file_of_its_own(ws: Workspace) -> None:
+def test_an_export_is_a_file_of_its_own(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     job = jobs.run_inline(ws, "export", ExportConfig(checkpoint=RUN, format="lora+delta"))
     assert job.state == "succeeded", job.error
     written = exported_file(job.folder)
-    assert written is not None and written.name == "first-try-step-20"
+    assert written is not None and written.name == "first-try-step-20.zip"
     original = ws.root / CHECKPOINT / "pytorch_lora_weights.safetensors"
-    assert (written / original.name).read_bytes() == original.read_bytes()
+    with zipfile.ZipFile(written) as packed:
+        assert packed.read(f"first-try-step-20/{original.name}") == original.read_bytes()
+    monkeypatch.setenv("SDSTUDIO_WORKSPACE", str(ws.root))
+    client = TestClient(Starlette(routes=routes()), base_url="http://127.0.0.1")
+    answer = client.get(export_url(job.id))
+    assert answer.content == written.read_bytes()
+    assert answer.headers["content-disposition"] == 'attachment; filename="first-try-step-20.zip"'
+    for other in ("gone", "..%2F..", f"..%2Fruns%2F{RUN}"):
+        assert client.get(f"/files/exports/{other}").status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from tiny_runs import finished_run
 from sdstudio import jobs
 from sdstudio.schema import STRICT, TrainConfig, from_json, option
 from sdstudio.sweeps import list_sweeps
-from sdstudio.ui.train.taking_out import zipped
 from sdstudio.workspace import Workspace, read_json
 
 ROOT = Path(__file__).parents[1]
@@ -236,12 +235,3 @@ def test_runs_are_compared_by_what_differs(workspace: Workspace) -> None:
     assert list(table.value["Best validation loss"]) == ["0.1250", "0.1250"]
     [link] = [item.proto.query_string for item in app.get("page_link") if "checkpoints" in item.proto.query_string]
     assert "one" in link and "two" in link and "gone" not in link
-
-
-def test_a_folder_is_downloaded_as_one_file(tmp_path: Path) -> None:
-    import zipfile
-
-    (tmp_path / "model/unet").mkdir(parents=True)
-    (tmp_path / "model/unet/config.json").write_text("{}")
-    with zipfile.ZipFile(zipped(tmp_path / "model")) as archive:
-        assert archive.namelist() == ["unet/config.json"] and archive.testzip() is None

@@ -1,7 +1,7 @@
 """The only door through which the browser gets pictures: thumbnails, dataset pictures and PNGs that jobs made.
 
 A picture is named by dataset and sha256, or by job and file; no path from the browser is used before `safe_join`.
-Beside them, the count of a caption's tokens while it is written.
+Beside them, exports of what a run learned, and the count of a caption's tokens while it is written.
 """
 
 import io
@@ -20,6 +20,7 @@ from streamlit import config
 from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
 
 from sdstudio.datasets import fit, open_dataset
+from sdstudio.exporting import exported_file
 from sdstudio.schema import UserError
 from sdstudio.workspace import Workspace, current_workspace, safe_join
 
@@ -57,6 +58,11 @@ def job_png_url(workspace: Workspace, file: Path) -> str:
     return _url(area, job, *rest)
 
 
+def export_url(job_id: str) -> str:
+    """Address of the file that an export's job made, however large: it is sent piece by piece."""
+    return _url("exports", job_id)
+
+
 def routes() -> list[Route]:
     """Starlette routes for `st.App`."""
     return [
@@ -64,6 +70,7 @@ def routes() -> list[Route]:
         Route(f"{PREFIX}/pictures/{{dataset}}/{{image_id}}", _guarded(_picture)),
         Route(f"{PREFIX}/fits/{{dataset}}/{{choice}}/{{image_id}}", _fit_preview),
         Route(f"{PREFIX}/tokens/{{dataset}}", _count_tokens, methods=["POST"]),
+        Route(f"{PREFIX}/exports/{{job}}", _export),
         Route(f"{PREFIX}/{{area}}/{{job}}/{{file:path}}", _guarded(_job_png)),
     ]
 
@@ -100,6 +107,18 @@ def _fit_preview(request: Request) -> Response:
     except (UserError, OSError):
         return PlainTextResponse("There is no such picture.", status_code=404)
     return Response(memory.getvalue(), media_type="image/webp", headers={"Cache-Control": _FOREVER})
+
+
+def _export(request: Request) -> Response:
+    if not is_host_allowed(request.headers.get("host")):
+        return PlainTextResponse("This host name is not served.", status_code=403)
+    try:
+        file = exported_file(safe_join(current_workspace().tasks, request.path_params["job"]))
+    except UserError:
+        file = None
+    if file is None:
+        return PlainTextResponse("There is no such export.", status_code=404)
+    return FileResponse(file, filename=file.name, headers={"Cache-Control": "no-store"})
 
 
 async def _count_tokens(request: Request) -> Response:

@@ -1,9 +1,6 @@
 """What a checkpoint is taken out as: exports with their downloads, and the way to the Hub."""
 
-import tempfile
-import zipfile
-from pathlib import Path
-from typing import IO
+from html import escape
 
 import streamlit as st
 
@@ -13,6 +10,7 @@ from sdstudio.exports import formats, formats_for
 from sdstudio.models import resolve_checkpoint
 from sdstudio.schema import ExportConfig, Job, PublishConfig, UserError, from_json
 from sdstudio.ui.annotate.push import secrets_of, token_field
+from sdstudio.ui.files import export_url
 from sdstudio.ui.forms import config_form
 from sdstudio.ui.job_card import POLL_SECONDS, is_live
 from sdstudio.ui.session import told
@@ -75,11 +73,16 @@ def show_taken_out(workspace: Workspace, run: str) -> None:
     found = _jobs_of(workspace, run)
     if not found:
         return
+    live = any(map(is_live, found))
 
-    @st.fragment(run_every=POLL_SECONDS if any(map(is_live, found)) else None)
+    @st.fragment(run_every=POLL_SECONDS if live else None)
     def refresh() -> None:
+        jobs.tick(workspace)
+        now = _jobs_of(workspace, run)
+        if live and not any(map(is_live, now)):
+            st.rerun(scope="app")
         with st.container(border=True, key="taken-out"):
-            for job in _jobs_of(workspace, run):
+            for job in now:
                 _show(job)
 
     refresh()
@@ -114,26 +117,8 @@ def _download(job: Job) -> None:
     if written is None:
         st.caption("Its file is gone.", width="content")
         return
-    whole = written.is_file()
-    st.caption(size(int(read_json(job.folder / REPORT_FILE)["size"])), width="content")
-    st.download_button(
-        "Download" if whole else "Download as zip",
-        data=(lambda: written.open("rb")) if whole else (lambda: zipped(written)),
-        file_name=written.name if whole else f"{written.name}.zip",
-        mime="application/octet-stream" if whole else "application/zip",
-        icon=":material/download:",
-        on_click="ignore",
-        key=f"download-{job.id}",
-        help=literal(str(written)),
+    st.html(
+        f'<a href="{escape(export_url(job.id))}" download="{escape(written.name)}">Download '
+        f"({size(written.stat().st_size)})</a>",
+        width="content",
     )
-
-
-def zipped(folder: Path) -> IO[bytes]:
-    """The folder's files in a zip on disk that does not compress, for weights do not shrink."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115  # whoever reads it closes it, and then it is gone
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                archive.write(path, path.relative_to(folder))
-    file.seek(0)
-    return file
