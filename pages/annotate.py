@@ -40,7 +40,9 @@ def main() -> None:
         show_drafts(workspace, store)
         return
     if in_address("image"):
-        show_editor(store, check.narrowed(store, filters.choose_query(store)))
+        with st.expander("Which pictures", icon=":material/filter_alt:"):
+            query = filters.choose_query(store)
+        show_editor(store, check.narrowed(store, query))
         return
     if store.description:
         st.caption(literal(store.description))

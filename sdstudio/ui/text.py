@@ -18,8 +18,12 @@ def literal(text: str) -> str:
 def changed(before: str, after: str) -> str:
     """One line of Markdown: what is left out of `before` in red, what is new in `after` in green."""
     looks = {"equal": "{}", "delete": ":red[~~{}~~]", "insert": ":green[**{}**]"}
-    parts = [looks[kind].format(literal(words.strip())) for kind, words in word_diff(before, after) if words.strip()]
-    return " ".join(parts)
+    line = ""
+    for kind, words in word_diff(before, after):
+        if words.strip():
+            gap = "" if not line or words.strip().startswith(tuple(",.;:!?)")) else " "
+            line += gap + looks[kind].format(literal(words.strip()))
+    return line
 
 
 def ago(seconds_since_epoch: float) -> str:

@@ -11,6 +11,7 @@ function createView(root) {
   const pictures = new Map()
   const counts = new Map()
   let counting = 0
+  let counted = "" // the picture whose tokens are shown
 
   const pictureOf = (record) => {
     const known = pictures.get(record.id)
@@ -54,6 +55,8 @@ function createView(root) {
   const countTokens = (record, url) => {
     const text = record.text
     clearTimeout(counting)
+    if (counted !== record.id) showCount(null)
+    counted = record.id
     if (counts.has(text)) return showCount(counts.get(text))
     counting = setTimeout(async () => {
       try {
