@@ -196,7 +196,7 @@ RATES = {
     "full": ({"unet": 5e-6}, {"unet": 3e-4}),
     "lora": ({"lora": 1e-4}, {"lora": 1.5e-3}),
     "dreambooth": ({"unet": 2e-6}, {"unet": 3e-4}),
-    "textual_inversion": ({"vectors": 1e-3}, {"vectors": 1e-2}),
+    "textual_inversion": ({"vectors": 1e-3}, {"vectors": 2e-3}),
     "dreambooth_lora": ({"lora": 1e-4}, {"lora": 1.5e-3}),
     "sam": ({"lora": 1e-4, "layers": 1e-5}, {"lora": 2e-3, "layers": 7e-4}),
 }

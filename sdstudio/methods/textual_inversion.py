@@ -35,7 +35,7 @@ class Options:
     )
     learning_rate: float = option(
         0.0,
-        "The base model's own is 1e-3 for Stable Diffusion, 1e-2 for the starter.",
+        "The base model's own is 1e-3 for Stable Diffusion, 2e-3 for the starter.",
         low=0.0,
         high=1.0,
         zero="the model's own",
@@ -77,7 +77,7 @@ def examples(captioned: list[Example], options: Options, sources: Sources) -> li
 def prepare(pipeline: Any, options: Options) -> Trainable:
     """Freeze everything and add the new word to each tokenizer and text encoder: one group of its vectors."""
     freeze(pipeline)
-    rate = options.learning_rate or (1e-2 if is_small(pipeline.unet) else 1e-3)
+    rate = options.learning_rate or (2e-3 if is_small(pipeline.unet) else 1e-3)
     learned = {
         f"{component}.learned": _add_word(_tokenizer(pipeline, component), encoder, options)
         for component, encoder in text_encoders(pipeline).items()
