@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from sdstudio.bulk import captioning, spreading
+from sdstudio.bulk import captioning, generating, spreading
 from sdstudio.bulk.spreading import LEDGER_FOLDER, Ledger, Row, spread
 from sdstudio.datasets import DatasetStore, create_dataset
+from sdstudio.engine.generate import read_images, run_generate
 from sdstudio.jobs.context import STOP_FILE, JobContext
-from sdstudio.schema import CaptionConfig, UserError
+from sdstudio.schema import CaptionConfig, GenerateConfig, ModelRef, SampleSettings, UserError
 from sdstudio.workspace import Workspace, read_json
 
 
@@ -101,6 +102,26 @@ def test_every_picture_without_a_caption_is_drafted_once_and_a_broken_one_is_rep
     assert [row["id"] for row in report["failed"]] == [images[2].id]
     drafts = {image.id: [entry.action for entry in store.history(image.id)].count("draft") for image in store.images()}
     assert sorted(drafts.values()) == [0, 0, 1, 1, 1, 1]
+
+
+def test_pictures_are_drawn_as_one_machine_draws_them_and_listed_once(
+    context: JobContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = SampleSettings(steps=1, batch_size=2, seed=5)
+    config = GenerateConfig(models=[ModelRef()], prompts=["a red square", "a blue dot"], count=2, settings=settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(spreading.Ledger, "enter", lambda self, rows: (context.folder / STOP_FILE).touch())
+        assert not generating.run_generate(config, context)  # stopped, and killed before it was entered
+    (context.folder / STOP_FILE).unlink()
+    assert generating.run_generate(config, context)
+    images = read_images(context.folder)
+    assert len(images) == len({image.file for image in images}) == 4
+    assert sorted(path.name for path in context.folder.glob("*.png")) == sorted(image.file for image in images)
+    alone = JobContext(context.workspace, context.folder.with_name("alone"))
+    alone.folder.mkdir()
+    assert run_generate(config, alone)
+    for image in images:
+        assert (alone.folder / image.file).read_bytes() == (context.folder / image.file).read_bytes()
 
 
 def test_a_dataset_of_broken_pictures_only_is_a_failure(context: JobContext, store: DatasetStore) -> None:

@@ -50,19 +50,8 @@ def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:
     A job that was stopped or killed and is run again draws only what is missing. Raises UserError before anything is
     drawn when a model cannot be found or a prompt is given twice.
     """
-    if not config.prompts:
-        raise UserError("There is no prompt: give at least one (an empty line draws without a prompt).")
-    prompt, times = Counter(config.prompts).most_common(1)[0]
-    if times > 1:
-        raise UserError(f"The prompt {prompt!r} is there {times} times: give each prompt once.")
-    for ref in config.models:
-        resolve_base_model(ctx.workspace, ref.base_model)
-        if ref.checkpoint:
-            resolve_checkpoint(ctx.workspace, ref.checkpoint)
-    first = _first_seed(config.settings.seed, ctx.folder)
-    pairs = [(prompt, first + index) for prompt in config.prompts for index in range(config.count)]
-    prompts, seeds = [prompt for prompt, _ in pairs], [seed for _, seed in pairs]
-    done, total = 0, len(pairs) * len(config.models)
+    prompts, seeds = planned(config, ctx)
+    done, total = 0, len(prompts) * len(config.models)
     ctx.progress(0, total, "pictures")
 
     log_flags = flag_logger(ctx.log)
@@ -74,12 +63,28 @@ def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:
         ctx.progress(done, total, "pictures")
 
     for ref in config.models:
-        ctx.log(f"Drawing {count(len(pairs), 'picture')} from {ref.label or ref.checkpoint or ref.base_model}")
+        ctx.log(f"Drawing {count(len(prompts), 'picture')} from {ref.label or ref.checkpoint or ref.base_model}")
         images = draw(ctx.workspace, ref, prompts, seeds, config.settings, ctx.folder, tell, ctx.should_stop)
-        if len(images) < len(pairs):
+        if len(images) < len(prompts):
             ctx.log(f"Stopped after {done} of {count(total, 'picture')}; what is drawn is kept.")
             return False
     return True
+
+
+def planned(config: GenerateConfig, ctx: JobContext) -> tuple[list[str], list[int]]:
+    """The prompts and seeds of the pictures that each model draws; a UserError when that could not be done."""
+    if not config.prompts:
+        raise UserError("There is no prompt: give at least one (an empty line draws without a prompt).")
+    prompt, times = Counter(config.prompts).most_common(1)[0]
+    if times > 1:
+        raise UserError(f"The prompt {prompt!r} is there {times} times: give each prompt once.")
+    for ref in config.models:
+        resolve_base_model(ctx.workspace, ref.base_model)
+        if ref.checkpoint:
+            resolve_checkpoint(ctx.workspace, ref.checkpoint)
+    first = _first_seed(config.settings.seed, ctx.folder)
+    pairs = [(prompt, first + index) for prompt in config.prompts for index in range(config.count)]
+    return [prompt for prompt, _ in pairs], [seed for _, seed in pairs]
 
 
 def flag_logger(log: Callable[[str], None]) -> OnImage:
@@ -122,8 +127,13 @@ def draw(
     denoising step and what is finished is returned; otherwise the result is in the order of the prompts.
     `settings.seed` is ignored. Raises UserError for a missing model, a checkpoint that does not fit, or a wrong size.
     """
-    loaded = load_model(ws, model, torch.float16 if pick_device().type == "cuda" else torch.float32)
+    loaded = load_for_drawing(ws, model)
     return draw_with(loaded, model, prompts, seeds, settings, folder, on_image, should_stop)
+
+
+def load_for_drawing(ws: Workspace, model: ModelRef) -> LoadedModel:
+    """The model, in half precision where there is a GPU. Raises UserError as `load_model` does."""
+    return load_model(ws, model, torch.float16 if pick_device().type == "cuda" else torch.float32)
 
 
 def draw_with(
@@ -328,6 +338,11 @@ def write_image(folder: Path, image: GeneratedImage, picture: Image.Image, info:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", pnginfo=info)
     atomic_write(folder / image.file, buffer.getvalue())
+    list_image(folder, image)
+
+
+def list_image(folder: Path, image: GeneratedImage) -> None:
+    """Add the line of a picture that lies in the folder."""
     with (folder / RECORDS_FILE).open("ab+") as file:
         if file.seek(0, io.SEEK_END):
             file.seek(-1, io.SEEK_END)

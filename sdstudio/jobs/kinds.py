@@ -69,6 +69,7 @@ KINDS: dict[JobKind, Kind] = {
     "generate": Kind(
         config=GenerateConfig,
         function="sdstudio.engine.generate:run_generate",
+        bulk="sdstudio.bulk.generating:run_generate",
         parent="images",
         prepare=prepare.generate,
     ),
