@@ -64,7 +64,7 @@ def test_a_running_job_says_how_far_how_fast_and_what(workspace: Workspace) -> N
     job = running(workspace, HOSTILE)
     context = JobContext(workspace, job.folder)
     context.progress(0, 200, "steps")
-    context.metrics(step=41, loss=0.5, lr=1e-4)
+    context.metrics(step=41, loss=0.5, learning_rate=1e-4, memory_bytes=2_100_000, secret_number=7)
     context.metrics(step=42, loss=0.25)
     context.progress(42, 200, "steps", "half *way*")
     (job.folder / "log.txt").write_text("the last line\n")
@@ -72,6 +72,7 @@ def test_a_running_job_says_how_far_how_fast_and_what(workspace: Workspace) -> N
     said = words(app)
     assert literal(HOSTILE) in said and "elsewhere.example" not in said.replace(literal(HOSTILE), "")
     assert "Loss **0\\.25**" in said and "Learning rate **0\\.0001**" in said
+    assert "Memory **2\\.1 MB**" in said and "ecret" not in said
     assert literal("Pictures · CPU · for 1 min") in said
     bars = [bar.proto.text for bar in app.get("progress")]
     assert any(text.startswith("42 of 200 steps") and text.endswith(literal("half *way*")) for text in bars)
@@ -274,7 +275,7 @@ def test_every_button_names_its_job(workspace: Workspace, three: list[Job]) -> N
 def test_a_job_is_shown_whole(workspace: Workspace, three: list[Job]) -> None:
     app = open_page("jobs", job=three[1].id)
     said = words(app)
-    assert "a cat on a beach" in said and "Asked for" in said and "Ended" in said
+    assert "a cat on a beach" in said and "Asked for" in said and "ended" in said
     assert literal(three[1].id) in said
     assert app.json[0].value and "a cat" in app.json[0].value
     app.button(key="back").click().run()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdstudio.schema import Device, Job
-from sdstudio.ui.text import duration
+from sdstudio.ui.text import duration, size
 
 KINDS: dict[str, tuple[str, str]] = {
     "train": ("Training", ":material/model_training:"),
@@ -17,8 +17,16 @@ KINDS: dict[str, tuple[str, str]] = {
     "export": ("Export", ":material/ios_share:"),
     "publish": ("Model to the Hub", ":material/cloud_upload:"),
 }
-NUMBERS = {"loss": "Loss", "val_loss": "Validation loss", "lr": "Learning rate", "learning_rate": "Learning rate"}
-UNSHOWN = ("time", "step", "epoch")
+NUMBERS = {
+    "loss": "Loss",
+    "val_loss": "Validation loss",
+    "val_base": "Validation loss of the base model",
+    "learning_rate": "Learning rate",
+    "grad_norm": "Gradient norm",
+    "images_per_second": "Pictures per second",
+    "memory_bytes": "Memory",
+}
+"""The numbers that are shown, in this order, by the names that the training writes."""
 
 
 def kind_label(kind: str) -> str:
@@ -62,6 +70,8 @@ def end_text(job: Job) -> str:
 
 def progress_text(job: Job) -> str:
     """How far a live job is, how fast it goes and how long it still takes."""
+    if job.state == "queued" and job.message:
+        return f"It {job.message}"
     if job.state == "queued":
         return "Waiting for its turn" if job.position in (None, 1) else f"Waiting: number {job.position} in the queue"
     if not job.total:
@@ -86,15 +96,15 @@ def share(job: Job) -> float:
 
 
 def numbers(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The newest value of every number that a job wrote, by what a person calls it."""
+    """The newest value of each number that a job wrote, by what a person calls it."""
     newest: dict[str, Any] = {}
     for row in rows:
-        newest |= {name: value for name, value in row.items() if name not in UNSHOWN}
-    return {
-        NUMBERS.get(name, name.replace("_", " ").capitalize()): f"{value:.4g}"
-        for name, value in newest.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
+        newest |= {name: value for name, value in row.items() if name in NUMBERS and value is not None}
+    return {label: _number(name, newest[name]) for name, label in NUMBERS.items() if name in newest}
+
+
+def _number(name: str, value: float) -> str:
+    return size(value) if name == "memory_bytes" else f"{value:.4g}"
 
 
 def device_line(device: Device) -> str:

@@ -12,7 +12,7 @@ from sdstudio.ui.session import put_in_address, told
 from sdstudio.ui.text import at, literal
 from sdstudio.workspace import Workspace, read_json
 
-LINES = 200
+LINES, FIRST = 200, 4
 
 
 def show_job(workspace: Workspace, job_id: str) -> None:
@@ -43,10 +43,10 @@ def show_details(job: Job) -> None:
 
 
 def show_moments(job: Job) -> None:
-    moments = {"Asked for": job.created, "Started": job.started, "Ended": job.ended}
-    said = " · ".join(f"{name} {at(moment)}" for name, moment in moments.items() if moment is not None)
-    owner = f" by {job.owner}" if job.owner else ""
-    st.caption(literal(f"{said}{owner} · {job.id}"))
+    asked = f"Asked for {at(job.created)}" + (f" by {job.owner}" if job.owner else "")
+    moments = {"started": job.started, "ended": job.ended}
+    said = [asked, *(f"{name} {at(moment)}" for name, moment in moments.items() if moment is not None), job.id]
+    st.caption(literal(" · ".join(said)))
 
 
 def show_numbers(job: Job) -> None:
@@ -60,9 +60,9 @@ def show_numbers(job: Job) -> None:
 
 
 def numbers_line(job: Job) -> str:
-    """The same in one line of Markdown; '' when it wrote none."""
-    said = numbers(jobs.latest_metrics(job))
-    return " · ".join(f"{literal(name)} **{literal(value)}**" for name, value in said.items())
+    """The first of them in one line of Markdown; '' when it wrote none."""
+    said = list(numbers(jobs.latest_metrics(job)).items())[:FIRST]
+    return " · ".join(f"{literal(name)} **{literal(value)}**" for name, value in said)
 
 
 def show_log(job: Job, lines: int) -> None:
