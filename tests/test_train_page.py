@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 from tiny_models import make_dataset
 from tiny_runs import finished_run
 
 from sdstudio import jobs
+from sdstudio.datasets import open_dataset
 from sdstudio.schema import STRICT, TrainConfig, from_json, option
 from sdstudio.sweeps import list_sweeps
 from sdstudio.workspace import Workspace, read_json
@@ -235,3 +237,18 @@ def test_runs_are_compared_by_what_differs(workspace: Workspace) -> None:
     assert list(table.value["Best validation loss"]) == ["0.1250", "0.1250"]
     [link] = [item.proto.query_string for item in app.get("page_link") if "checkpoints" in item.proto.query_string]
     assert "one" in link and "two" in link and "gone" not in link
+
+
+@pytest.mark.slow
+def test_what_the_model_will_see_comes_from_a_process_of_its_own(workspace: Workspace) -> None:
+    app = open_page()
+    app.button(key="show-seen").click()
+    app.run(timeout=600)
+    assert not app.exception and not app.error
+    [seen] = (workspace.cache / "previews").glob("*/seen.json")
+    shown = read_json(seen)
+    captions = {image.caption for image in open_dataset(workspace, "cats").images()}
+    assert len(shown) == 8 and {one["caption"] for one in shown} <= captions | {""}
+    assert all(bool(one["tokens"]) == bool(one["caption"]) for one in shown)
+    with Image.open(seen.parent / shown[0]["file"]) as picture:
+        assert picture.size == (64, 64)
