@@ -177,6 +177,7 @@ def test_the_studios_own_form_is_a_checkpoint_without_the_state_to_resume(
     (folder / "training_state.safetensors").write_bytes(b"large")
     target = export_checkpoint(ws, str(folder), "lora+delta", tmp_path / "small")
     assert damage(target) == "" and not (target / "training_state.safetensors").exists()
+    assert str(tiny) not in (target / "checkpoint.json").read_text(), "a folder of this machine"
     assert torch.equal(trained(ws, target, tiny / "sd1"), trained(ws, folder, tiny / "sd1"))
 
 

@@ -1,12 +1,13 @@
 """The studio's own small form: what a method changed and its checkpoint.json, without what only a resume needs."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from sdstudio.methods.deltas import DELTA
 from sdstudio.methods.lora import WEIGHTS
-from sdstudio.models import CHECKPOINT_FILE, MANIFEST_FILE, sha256_file
-from sdstudio.schema import Export
+from sdstudio.models import CHECKPOINT_FILE, MANIFEST_FILE, read_checkpoint, sha256_file
+from sdstudio.schema import Export, to_json
 from sdstudio.workspace import Workspace, write_json
 
 
@@ -20,12 +21,19 @@ def refuse(checkpoint: Path) -> str:
 
 
 def write(ws: Workspace, checkpoint: Path, target: Path, metadata: bool) -> None:
-    """A checkpoint folder that generates and evaluates like the one it came from, on the same base model."""
+    """A checkpoint folder that generates and evaluates like the one it came from, on the same base model.
+
+    A base model that is a path is named by its last part: the folder may travel to people.
+    """
     target.mkdir()
-    files = [*_files(checkpoint), checkpoint / CHECKPOINT_FILE]
-    for path in files:
+    for path in _files(checkpoint):
         shutil.copyfile(path, target / path.name)
-    write_json(target / MANIFEST_FILE, {"files": {path.name: sha256_file(target / path.name) for path in files}})
+    record = read_checkpoint(checkpoint)
+    base = Path(record.base_model)
+    record = replace(record, base_model=base.name if base.is_absolute() else record.base_model)
+    write_json(target / CHECKPOINT_FILE, to_json(record))
+    digests = {path.name: sha256_file(path) for path in sorted(target.iterdir())}
+    write_json(target / MANIFEST_FILE, {"files": digests})
 
 
 RECORD = Export(
