@@ -240,6 +240,18 @@ def test_a_pattern_that_explodes_is_stopped(tmp_path, monkeypatch, pattern):
     assert time.process_time() - start < 5
 
 
+def test_time_that_is_not_matching_does_not_count(monkeypatch):
+    monkeypatch.setattr(patterns, "SECONDS", 0.05)
+    pattern = patterns.Pattern("a+b", is_regex=True)
+    plain = patterns.Pattern("a", is_regex=False)
+    end = time.thread_time() + 0.1
+    while time.thread_time() < end:
+        pass
+    assert pattern.found_in("xaab")
+    assert pattern.matching([(1, "xaab"), (2, "b")]) == [(1, "xaab")]
+    assert [plain.replaced_in("aA" * 50_000, "b") for _ in range(20)] == ["bb" * 50_000] * 20
+
+
 def test_sources_are_counted(store):
     counted = dict(store.sources())
     images = store.images()

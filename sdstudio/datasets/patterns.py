@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -18,9 +19,9 @@ TOO_SLOW = "The pattern takes too long on these captions; make it simpler, for e
 
 
 class Pattern:
-    """A compiled pattern with a budget of `SECONDS` (of processor time) for all its work. Plain text unless `is_regex`.
+    """A compiled pattern. Plain text unless `is_regex`; then all its matching may take `SECONDS` of processor time.
 
-    Raises a UserError when the pattern is not a valid one, and when the budget is used up. Regular expressions are
+    Raises a UserError when the pattern is not a valid one, and when that time is used up. Regular expressions are
     Python's, case counts unless they say `(?i)`; plain text is found in either case unless `match_case`.
     """
 
@@ -32,7 +33,8 @@ class Pattern:
             raise UserError(f"{text!r} is not a valid pattern ({error}); mend it and search again.") from error
         repeats = sum(text.count(sign) for sign in "*+{")
         self._may_explode = is_regex and (repeats > 1 or _RISKY.search(text) is not None)
-        self._deadline = time.thread_time() + SECONDS
+        self._is_regex = is_regex
+        self._spent = 0.0
 
     def found_in(self, text: str) -> bool:
         return self._guarded(self._pattern.search, text) is not None
@@ -42,10 +44,10 @@ class Pattern:
         rest = iter(captions)
         found: list[tuple[int, str]] = []
         while chunk := list(islice(rest, _CHUNK)):
-            self._left()
-            careful = self._may_explode or max(len(text) for _, text in chunk) >= _LONG
-            check = self.found_in if careful else self._pattern.search
-            found += [row for row in chunk if check(row[1])]
+            if self._may_explode or max(len(text) for _, text in chunk) >= _LONG:
+                found += [row for row in chunk if self.found_in(row[1])]
+            else:
+                found += self._timed(partial(_matching, self._pattern.search, chunk))
         return found
 
     def replaced_in(self, text: str, replacement: str | Callable[[Any], str]) -> str:
@@ -57,19 +59,28 @@ class Pattern:
             raise UserError(f"{replacement!r} cannot be put in its place ({error}); mend it and try again.") from error
 
     def _guarded(self, work: Callable[..., Any], text: str) -> Any:
-        left = self._left()
-        if not self._may_explode and len(text) < _LONG:
+        if not self._is_regex:
             return work(text)
-        try:
-            return work(text, timeout=left)
-        except TimeoutError as error:
-            raise UserError(TOO_SLOW) from error
+        if not self._may_explode and len(text) < _LONG:
+            return self._timed(lambda left: work(text))
+        return self._timed(lambda left: work(text, timeout=left))
 
-    def _left(self) -> float:
-        left = self._deadline - time.thread_time()
+    def _timed(self, work: Callable[[float], Any]) -> Any:
+        """What `work` returns, which hears how many seconds are left; those that it takes are counted."""
+        left = SECONDS - self._spent
         if left <= 0:
             raise UserError(TOO_SLOW)
-        return left
+        began = time.thread_time()
+        try:
+            return work(left)
+        except TimeoutError as error:
+            raise UserError(TOO_SLOW) from error
+        finally:
+            self._spent += time.thread_time() - began
+
+
+def _matching(search: Callable[[str], Any], captions: list[tuple[int, str]], left: float) -> list[tuple[int, str]]:
+    return [row for row in captions if search(row[1])]
 
 
 def has_word(word: str) -> Callable[[str], bool]:
