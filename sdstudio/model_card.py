@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sdstudio import hub
 from sdstudio.jobs.context import METRICS_FILE
 from sdstudio.models import read_checkpoint
 from sdstudio.results import RESULTS_FILE, cells, count_text, decimals, interval_text, metrics_of, read_evaluation
@@ -42,7 +43,7 @@ def _front_matter(checkpoint: Checkpoint, config: PublishConfig, samples: list[t
         "library_name": "diffusers",
         "pipeline_tag": "text-to-image",
         "tags": [TAG, checkpoint.method, "stable-diffusion", "text-to-image"],
-        **({"base_model": checkpoint.base_model} if "/" in checkpoint.base_model.strip("/.~") else {}),
+        **({"base_model": checkpoint.base_model} if hub.is_id(checkpoint.base_model) else {}),
         **({"instance_prompt": checkpoint.trigger} if checkpoint.trigger else {}),
         **(
             {"widget": [{"text": text, "output": {"url": f"samples/{file}"}} for file, text in samples]}

@@ -12,7 +12,7 @@ from sdstudio.jobs.context import JobContext
 from sdstudio.model_card import write_card
 from sdstudio.models import read_checkpoint, resolve_checkpoint
 from sdstudio.schema import ExportConfig, PublishConfig, UserError
-from sdstudio.workspace import Workspace, write_json
+from sdstudio.workspace import Workspace, read_json, write_json
 
 CARD = "README.md"
 SETTINGS = "training_config.json"
@@ -77,7 +77,9 @@ def gather(ws: Workspace, config: PublishConfig, folder: Path) -> None:
     run = ws.runs / read_checkpoint(checkpoint).run
     samples = copy_samples(run, folder / "samples")
     if (run / "config.json").is_file():
-        shutil.copyfile(run / "config.json", folder / SETTINGS)
+        settings = read_json(run / "config.json")
+        base = Path(str(settings.get("base_model", "")))  # a path of this machine is nobody else's business
+        write_json(folder / SETTINGS, {**settings, "base_model": base.name} if base.is_absolute() else settings)
     weights = written.name if written.is_file() else ""
     card = write_card(ws, checkpoint, config, weights, samples, formats()[config.format].label)
     (folder / CARD).write_text(card, encoding="utf-8")

@@ -42,7 +42,12 @@ def ws(tmp_path: Path) -> Workspace:
     """A workspace with one finished run whose samples, name and options hold Markdown."""
     workspace = Workspace(tmp_path / "studio")
     run = finished_run(workspace, RUN, "First try!", "a [cat](x)")
-    config = TrainConfig(name="First try!", dataset="cats", method_options={"rank": 2, "trigger": "a|*b*"})
+    config = TrainConfig(
+        name="First try!",
+        dataset="cats",
+        base_model=str(tmp_path / "base"),
+        method_options={"rank": 2, "trigger": "a|*b*"},
+    )
     write_json(run / "config.json", to_json(config))
     return workspace
 
@@ -127,6 +132,9 @@ def test_a_published_model_comes_with_its_card(ws: Workspace, server: HubServer)
     assert "0.2000; the base model's is 0.2500" in card
     assert "| This model | 0.300 [0.200, 0.400] (N 8) |" in card and "| Base model | 0.100" in card
     assert FLOOR not in card and TOKEN not in card
+    assert not any(str(ws.root.parent).encode() in data for data in repository.files.values()), (
+        "a folder of this machine"
+    )
 
 
 def measured(ws: Workspace) -> None:
