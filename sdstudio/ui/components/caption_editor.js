@@ -58,7 +58,8 @@ function createEditor(root) {
   const post = () => {
     editor.send(flight.message)
     flight.timer = setTimeout(() => {
-      say("Not saved yet: the studio does not answer. Your words are kept here and sent again.", true)
+      const words = flight.message.edits.length ? "Your words are not saved yet; they are kept here and sent again." : ""
+      say(`The studio does not answer. ${words}`, true)
       if (box.isConnected) post()
     }, ANSWER_MS)
   }
