@@ -105,7 +105,9 @@ def steps(workspace: Workspace, everything: list[Job]) -> list[Step]:
 
 
 def _stands(done: str, is_under_way: bool) -> str:
-    return ", ".join(part for part in (done, "one under way" if is_under_way else "") if part)
+    if not is_under_way:
+        return done
+    return f"{done}, one under way" if done else "One under way"
 
 
 def show_steps(four: list[Step]) -> None:
@@ -147,16 +149,17 @@ def show_newest(workspace: Workspace, everything: list[Job]) -> None:
 
 
 def show_recent(everything: list[Job]) -> None:
-    if not everything:
+    begun = [job for job in everything if job.state != "queued"]
+    if not begun:
         return
     st.subheader("What happened last")
     with st.container(border=True, key="jobs-recent", gap="xsmall"):
-        for job in everything[:RECENT]:
+        for job in begun[:RECENT]:
             with st.container(horizontal=True, vertical_alignment="center", key=f"job-line-{job.id}"):
                 state_badge(job, width=104)
                 details_link(job, title_of(job), kind_icon(job.kind))
                 st.caption(literal(f"{facts(job)} · {times(job)}"), width="content")
-    if everything[RECENT:]:
+    if len(everything) > len(begun[:RECENT]):
         st.page_link(page_file("jobs"), label=f"All {len(everything):,} jobs", icon=":material/arrow_forward:")
 
 

@@ -64,7 +64,7 @@ def test_a_running_job_says_how_far_how_fast_and_what(workspace: Workspace) -> N
     job = running(workspace, HOSTILE)
     context = JobContext(workspace, job.folder)
     context.progress(0, 200, "steps")
-    context.metrics(step=41, loss=0.5, learning_rate=1e-4, memory_bytes=2_100_000, secret_number=7)
+    context.metrics(step=41, loss=0.5, lr=1e-4, memory_bytes=2_100_000, secret_number=7)
     context.metrics(step=42, loss=0.25)
     context.progress(42, 200, "steps", "half *way*")
     (job.folder / "log.txt").write_text("the last line\n")
@@ -312,6 +312,7 @@ def test_home_says_what_is_under_way_and_what_happened_last(workspace: Workspace
     runs = running(workspace, HOSTILE)
     app = open_page("home")
     assert "4 pictures made, one under way" in words(app) and "No run yet" in words(app)
+    assert "One under way" not in words(app)
     links = {link.proto.query_string: link.value for link in app.page_link if link.proto.page == "jobs"}
     assert links[f"job={runs.id}"] == literal(HOSTILE) and links[f"job={made.id}"] == "a cat"
 

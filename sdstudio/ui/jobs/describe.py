@@ -20,8 +20,8 @@ KINDS: dict[str, tuple[str, str]] = {
 NUMBERS = {
     "loss": "Loss",
     "val_loss": "Validation loss",
+    "lr": "Learning rate",
     "val_base": "Validation loss of the base model",
-    "learning_rate": "Learning rate",
     "grad_norm": "Gradient norm",
     "images_per_second": "Pictures per second",
     "memory_bytes": "Memory",

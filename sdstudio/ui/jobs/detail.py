@@ -12,7 +12,7 @@ from sdstudio.ui.session import put_in_address, told
 from sdstudio.ui.text import at, literal
 from sdstudio.workspace import Workspace, read_json
 
-LINES, FIRST = 200, 4
+LINES, FIRST = 200, 3
 
 
 def show_job(workspace: Workspace, job_id: str) -> None:
