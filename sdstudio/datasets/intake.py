@@ -1,6 +1,8 @@
 """Bytes from anywhere -> a checked, upright RGB picture, or one sentence that says why not."""
 
+import ctypes
 import io
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ THUMB_SIDE = 256
 THUMB_BYTES = 32_768
 EXIF_ORIENTATION = 0x0112
 _FINGERPRINT_SIDE = 64
+_LARGE = 2**22
 _EXTENSIONS = {"PNG": "png", "JPEG": "jpg", "MPO": "jpg", "WEBP": "webp"}
 _JPEG = ("JPEG", "MPO")  # an MPO is a camera's JPEG with a preview behind the picture
 
@@ -98,7 +101,7 @@ def read_picture(data: bytes, origin: str = "") -> Picture:
 
 
 def _read(opened: Image.Image, data: bytes, origin: str) -> Picture:
-    kind, size, pixels = opened.format or "", opened.size, opened.width * opened.height
+    kind, pixels = opened.format or "", opened.width * opened.height
     if pixels > MAX_PIXELS:
         raise _too_many_pixels(1)
     frames = getattr(opened, "n_frames", 1)
@@ -109,24 +112,42 @@ def _read(opened: Image.Image, data: bytes, origin: str) -> Picture:
     if needed > MAX_PIXELS:
         raise _too_many_pixels(_copies(opened, orientation))
     with _room.taken(needed):
-        if kind in _JPEG and _as_it_is(opened, orientation):
-            opened.draft(None, _drafted(size, len(data)))
-        opened.load()
-        orientation = _orientation(opened)  # what a PNG says of it may come behind its pixels
-        if not _as_it_is(opened, orientation):
-            return _rewritten(opened, origin, orientation)
-        small = _small(opened, _thumb_size(size))
-        return Picture(
-            id=origin,
-            origin=origin,
-            data=data,
-            extension=_EXTENSIONS[kind],
-            width=size[0],
-            height=size[1],
-            thumb=b"" if is_own_thumb(size, len(data)) else _jpeg(small),
-            fingerprint=fingerprint(small),
-            turned=False,
-        )
+        try:
+            return _decoded(opened, data, origin, orientation)
+        finally:
+            opened.close()
+            if needed > _LARGE:
+                _give_back()
+
+
+def _decoded(opened: Image.Image, data: bytes, origin: str, orientation: int) -> Picture:
+    size = opened.size
+    if opened.format in _JPEG and _as_it_is(opened, orientation):
+        opened.draft(None, _drafted(size, len(data)))
+    opened.load()
+    orientation = _orientation(opened)  # what a PNG says of it may come behind its pixels
+    if not _as_it_is(opened, orientation):
+        return _rewritten(opened, origin, orientation)
+    small = _small(opened, _thumb_size(size))
+    return Picture(
+        id=origin,
+        origin=origin,
+        data=data,
+        extension=_EXTENSIONS[opened.format or ""],
+        width=size[0],
+        height=size[1],
+        thumb=b"" if is_own_thumb(size, len(data)) else _jpeg(small),
+        fingerprint=fingerprint(small),
+        turned=False,
+    )
+
+
+def _give_back() -> None:
+    """Ask glibc, which keeps the memory of large pictures for each thread that had one, to return it."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def _rewritten(opened: Image.Image, origin: str, orientation: int) -> Picture:
