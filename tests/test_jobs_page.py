@@ -16,6 +16,7 @@ from sdstudio import jobs
 from sdstudio.jobs import backends
 from sdstudio.jobs.context import JobContext
 from sdstudio.jobs.folder import Identity, read_state, write_state
+from sdstudio.jobs.locks import Lease
 from sdstudio.schema import Device, Estimate, GenerateConfig, Job, Placement, UserError, from_json
 from sdstudio.ui.jobs import describe
 from sdstudio.ui.text import literal
@@ -130,6 +131,14 @@ def test_each_device_says_what_runs_on_it(workspace: Workspace, monkeypatch: pyt
         "free",
         ":material/play_arrow: asim style",
     ]
+
+
+def test_what_holds_a_device_without_a_job_is_named(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    for devices, held in (("cpu", "cpu"), ("cuda:0,cuda:1", "cuda:1")):
+        monkeypatch.setenv("SDSTUDIO_DEVICES", devices)
+        assert "Drawing *now*" not in words(open_page("jobs"))
+        with Lease(workspace, [held], "Drawing *now*"):
+            assert literal("Drawing *now*") in words(open_page("jobs"))
 
 
 # ---------------------------------------------------------------- what has ended

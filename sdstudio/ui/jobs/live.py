@@ -6,6 +6,7 @@ from typing import Literal
 import streamlit as st
 
 from sdstudio import jobs
+from sdstudio.jobs.locks import holder
 from sdstudio.schema import Job
 from sdstudio.ui.job_card import card, is_live
 from sdstudio.ui.jobs.actions import move_buttons
@@ -34,28 +35,40 @@ def show_live(workspace: Workspace, drawn: Sequence[Job], owners: bool) -> None:
         if {job.id for job in live} != known:
             st.rerun(scope="app")
         running = [job for job in live if job.state != "queued"]
-        show_devices(running)
+        show_devices(workspace, running)
         show_running(workspace, running)
         show_queue(workspace, [job for job in live if job.state == "queued"], owners)
 
     refresh()
 
 
-def show_devices(running: Sequence[Job]) -> None:
+def show_devices(workspace: Workspace, running: Sequence[Job]) -> None:
     """Each device with what runs on it."""
     devices = jobs.devices()
-    if [device.name for device in devices] == ["cpu"]:
+    users = {device.name: _user(workspace, device.name, running) for device in devices}
+    if list(users) == ["cpu"]:
         st.caption(
             ":material/memory: This machine has no GPU that the studio can use: one job at a time runs on the CPU. "
             "Imports and pushes run beside it."
         )
+        if users["cpu"] and not running:
+            st.caption(f":material/play_arrow: {literal(users['cpu'])} uses the CPU now.")
         return
     with st.grid(columns="auto", min_column_width=220, key="devices"):
         for device in devices:
-            on_it = next((job for job in running if device.name in job.device.split(",")), None)
             with st.container(border=True, key=f"device-{device.name}", gap="xsmall"):
                 st.markdown(f"**{literal(device_text(device.name))}** :small[:gray[{literal(device_line(device))}]]")
-                st.caption(f":material/play_arrow: {literal(title_of(on_it))}" if on_it else "free")
+                user = users[device.name]
+                st.caption(f":material/play_arrow: {literal(user)}" if user else "free")
+
+
+def _user(workspace: Workspace, device: str, running: Sequence[Job]) -> str:
+    """The job on the device, or what else holds it; '' when it is free."""
+    job = next((job for job in running if device in job.device.split(",")), None)
+    if job:
+        return title_of(job)
+    found = holder(workspace, device)
+    return found.what if found else ""
 
 
 def show_running(workspace: Workspace, running: Sequence[Job]) -> None:
