@@ -26,7 +26,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "Near-duplicate pictures": {"near_duplicate": True},
     "Differs from the machine's": {"differs": True},
     "Identifier missing": {},
-    "Small": {"smaller_than": 512},
+    "Small": {},
     "Turned by the camera": {"turned": True},
 }
 SORTS: dict[str, str] = {
@@ -42,7 +42,8 @@ KEYS = ("state", "only", "contains", "regex", "without", "source", "sort", "desc
 
 def choose_query(store: DatasetStore) -> Query:
     """Draw the filters in one row; returns what they ask for. What is not a valid pattern is said here."""
-    identifier = store.settings().identifier
+    settings = store.settings()
+    identifier = settings.identifier
     with st.container(horizontal=True, vertical_alignment="bottom"):
         state = st.selectbox("Show", list(STATES), key="state", bind="query-params", width=170)
         only = st.multiselect(
@@ -67,6 +68,8 @@ def choose_query(store: DatasetStore) -> Query:
         query = replace(query, **KINDS[kind])
     if "Identifier missing" in only:
         query = replace(query, without=identifier)
+    if "Small" in only:
+        query = replace(query, smaller_than=settings.resolution)
     words = (contains or "").strip()
     return replace(query, **({"regex": words} if st.session_state.get("regex") else {"contains": words}))
 
