@@ -118,7 +118,8 @@ def test_the_systems_count_of_kills_for_lack_of_memory_tells_one(folder: Path, m
     monkeypatch.setattr(failures, "oom_kills", lambda: 3)
     assert explain_end(state(oom_kills=3), folder, -9).startswith("It was killed (signal 9)")
     said = explain_end(state(oom_kills=2), folder, -9)
-    assert said.startswith("The system killed it because the machine ran out of memory.") and "smaller than 8" in said
+    assert said.startswith("This machine ran out of memory while it ran") and "smaller than 8" in said
+    assert explain_end(state(oom_kills=2), folder, -11).startswith("It was killed (signal 11)")
 
 
 def test_the_systems_count_is_read() -> None:

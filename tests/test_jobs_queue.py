@@ -88,6 +88,17 @@ def test_a_job_that_chose_its_device_waits_for_it_and_keeps_no_other_from_workin
     assert placed(still) == {"b": "cpu:1", "d": "1"}
 
 
+def test_a_job_whose_device_is_gone_says_so_and_waits(still: Workspace, monkeypatch) -> None:
+    monkeypatch.setenv(DEVICES_VAR, "cpu:0,cpu:1,cuda:0")
+    first, second = submit(still, "a", device="cuda:0"), submit(still, "b", device="cuda:0")
+    assert second.message == ""
+    monkeypatch.setenv(DEVICES_VAR, "cpu:0,cpu:1")
+    finish(still, first)
+    assert jobs.get_job(still, second.id).message == "waits for cuda:0, which this machine does not have"
+    monkeypatch.setenv(DEVICES_VAR, "cuda:0")
+    assert placed(still) == {"b": "cuda:0"}
+
+
 def test_a_run_on_two_devices_takes_both_at_once_and_is_not_overtaken(still: Workspace) -> None:
     first = submit(still, "a")
     pair = submit(still, "pair", processes=2)

@@ -50,14 +50,20 @@ def check_placement(placement: Placement, place: str) -> None:
         return
     there = compute_devices()
     asked = _split(placement.device)
-    missing = [name for name in asked if name not in there]
+    missing = missing_device(placement)
     if missing:
-        raise UserError(f"There is no device {missing[0]!r} on this machine; choose one of {', '.join(there)}.")
+        raise UserError(f"There is no device {missing!r} on this machine; choose one of {', '.join(there)}.")
     if devices_needed(placement, there) > len(asked or there):
         raise UserError(
             f"{placement.processes} processes need a device each, and there are {len(asked or there)} "
             f"({', '.join(asked or there)}): ask for fewer processes."
         )
+
+
+def missing_device(placement: Placement) -> str:
+    """A device that a job waits for and this machine does not have; empty when there is none."""
+    there = compute_devices() if placement.backend == LOCAL else ()
+    return next((name for name in _split(placement.device) if there and name not in there), "")
 
 
 def free_devices(placement: Placement, places: Sequence[str], busy: Collection[str]) -> tuple[str, ...]:

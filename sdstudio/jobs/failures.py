@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 
+from sdstudio.jobs.devices import LOCAL
 from sdstudio.jobs.folder import CONFIG_FILE, LOG_FILE, TRACEBACK_FILE, State, read_progress
 from sdstudio.schema import UserError
 from sdstudio.workspace import read_json
@@ -45,8 +46,11 @@ def explain_end(state: State, folder: Path, exit_code: int | None) -> str:
         return f"The machine restarted while it ran. {kept(folder)}"
     if shutil.disk_usage(folder).free < FULL:
         return f"It was interrupted, and the disk is full. {kept(folder)} Free some space first."
-    if state.oom_kills is not None and (oom_kills() or 0) > state.oom_kills:
-        return f"The system killed it because the machine ran out of memory. {kept(folder)} {_smaller(folder)}"
+    if exit_code in (None, -SIGKILL) and state.oom_kills is not None and (oom_kills() or 0) > state.oom_kills:
+        return (
+            "This machine ran out of memory while it ran, and the system most likely killed it for that. "
+            f"{kept(folder)} {_smaller(folder)}"
+        )
     if exit_code == -SIGKILL:
         return (
             "It was killed (signal 9): by a person, or by a system that ran out of memory. "
@@ -58,8 +62,9 @@ def explain_end(state: State, folder: Path, exit_code: int | None) -> str:
 
 
 def restarted(state: State) -> bool:
-    """Whether the machine was started after the job's processes were."""
-    processes = [identity for identity in (state.worker, state.supervisor) if identity]
+    """Whether this machine was started after the job's processes here were."""
+    here = (state.worker, state.supervisor) if state.placement.backend == LOCAL else (state.supervisor,)
+    processes = [identity for identity in here if identity]
     return bool(processes) and psutil.boot_time() > max(identity.create_time for identity in processes) + 2
 
 
@@ -85,7 +90,8 @@ def is_disk_full(error: BaseException) -> bool:
 
 def kept(folder: Path) -> str:
     """What a job that did not finish leaves behind, and how it goes on."""
-    return f"{_leftovers(folder)} `sdstudio jobs resume {folder.name}` goes on with it."
+    goes_on = "goes on with it" if has_kept(folder) else "begins it again"
+    return f"{_leftovers(folder)} `sdstudio jobs resume {folder.name}` {goes_on}."
 
 
 def has_kept(folder: Path) -> bool:

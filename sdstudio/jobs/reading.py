@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sdstudio.jobs.context import METRICS_FILE, STOP_FILE
+from sdstudio.jobs.devices import missing_device
 from sdstudio.jobs.folder import LOG_FILE, TRACEBACK_FILE, State, read_progress, read_state
 from sdstudio.jobs.transitions import ending
 from sdstudio.schema import Job
@@ -60,10 +61,17 @@ def _job(folder: Path, state: State) -> Job:
         unit=str(progress.get("unit", "")),
         rate=rate,
         left=left,
-        message=state.message if state.has_ended else str(progress.get("message", "")),
+        message=_message(state, progress),
         error=state.error,
         traceback=folder / TRACEBACK_FILE if (folder / TRACEBACK_FILE).exists() else None,
     )
+
+
+def _message(state: State, progress: dict[str, Any]) -> str:
+    if state.has_ended:
+        return state.message
+    missing = missing_device(state.placement) if state.state == "queued" else ""
+    return f"waits for {missing}, which this machine does not have" if missing else str(progress.get("message", ""))
 
 
 def pace(progress: dict[str, Any], now: float) -> tuple[float | None, float | None]:
