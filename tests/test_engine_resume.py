@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,7 @@ def check_kills(root: Path, base: Path, method: str, kills: int, seed: int) -> N
     for number in range(kills):
         moment = draw.randrange(1, moments + 1)
         name = f"killed-{number}"
+        shutil.rmtree(root / "cache")  # as it was when the moments were counted
         assert in_a_process(root, name, wanted, moment) == KILLED, moment
         again = draw.randrange(1, moments + 1)
         code = in_a_process(root, name, wanted, again)  # killed once more, or finished before that moment
