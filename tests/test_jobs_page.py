@@ -20,7 +20,7 @@ from sdstudio.jobs.locks import Lease
 from sdstudio.schema import Device, Estimate, GenerateConfig, Job, Placement, UserError, from_json
 from sdstudio.ui.jobs import describe
 from sdstudio.ui.text import literal
-from sdstudio.workspace import Workspace, read_json
+from sdstudio.workspace import Workspace, read_json, write_json
 
 HOSTILE = "a **bold** ![x](http://elsewhere.example/x.png) title"
 
@@ -217,11 +217,22 @@ def test_many_jobs_come_a_page_at_a_time(workspace: Workspace, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("kind", "page", "query"),
-    [("train", "train", "run={}"), ("generate", "generate", "batch={}"), ("evaluate", "evaluate", "table={}")],
+    ("kind", "config", "page", "query"),
+    [
+        ("train", {}, "train", "run={}"),
+        ("generate", {}, "generate", "batch={}"),
+        ("evaluate", {}, "evaluate", "table={}"),
+        ("caption", {"dataset": "cats"}, "annotate", "job={}&dataset=cats"),
+        ("try", {"dataset": "cats"}, "annotate", "tries={}&dataset=cats&view=drafts"),
+        ("export", {"checkpoint": "runs/lora-7/checkpoints/step-000100"}, "train", "run=lora-7"),
+        ("publish", {"checkpoint": "lora-7"}, "train", "run=lora-7"),
+    ],
 )
-def test_a_result_is_one_click_away(workspace: Workspace, kind: str, page: str, query: str) -> None:
+def test_a_result_is_one_click_away(
+    workspace: Workspace, kind: str, config: dict[str, str], page: str, query: str
+) -> None:
     job = ended(workspace, kind=kind)
+    write_json(job.folder / "config.json", config)
     [link] = [link for link in open_page("jobs").page_link if link.value == "Open"]
     assert (link.proto.page, link.proto.query_string) == (page, query.format(job.id))
 

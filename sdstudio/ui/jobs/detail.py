@@ -3,6 +3,7 @@
 import streamlit as st
 
 from sdstudio import jobs
+from sdstudio.jobs.folder import CONFIG_FILE
 from sdstudio.schema import Job, UserError
 from sdstudio.ui.job_card import follow, is_live
 from sdstudio.ui.jobs.actions import ended_menu
@@ -37,7 +38,7 @@ def show_details(job: Job) -> None:
         show_log(job, LINES)
     with st.expander("Settings", icon=":material/tune:"):
         try:
-            st.json(read_json(job.folder / "config.json"))
+            st.json(read_json(job.folder / CONFIG_FILE))
         except UserError as error:
             st.caption(literal(str(error)))
 

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from sdstudio.jobs.folder import CONFIG_FILE
 from sdstudio.schema import Job, UserError
 from sdstudio.ui.session import page_file
 from sdstudio.workspace import read_json
@@ -14,6 +15,8 @@ PLACES: dict[str, tuple[str, str, str]] = {
     "import": ("annotate", "job", "Open the dataset"),
     "push": ("annotate", "job", "Open the dataset"),
     "try": ("annotate", "tries", "Open the drafts"),
+    "export": ("train", "run", "Open the run"),
+    "publish": ("train", "run", "Open the run"),
 }
 
 
@@ -22,21 +25,28 @@ def result_link(job: Job, short: bool = False) -> None:
     if job.kind not in PLACES:
         return
     page, name, label = PLACES[job.kind]
-    address = {name: job.id}
-    if page == "annotate":
-        address |= {"dataset": _dataset(job)} | ({"view": "drafts"} if job.kind == "try" else {})
     st.page_link(
         page_file(page),
         label="Open" if short else label,
         icon=":material/open_in_new:" if short else ":material/arrow_forward:",
-        query_params=address,
+        query_params=_address(job, page, name),
         help=label if short else None,
         width="content",
     )
 
 
-def _dataset(job: Job) -> str:
+def _address(job: Job, page: str, name: str) -> dict[str, str]:
+    """What the page's address says: the job, with its dataset or, for one that takes a run's checkpoint, that run."""
+    if page == "annotate":
+        return {name: job.id, "dataset": _setting(job, "dataset")} | ({"view": "drafts"} if job.kind == "try" else {})
+    if job.kind in ("export", "publish"):
+        folder, _, rest = _setting(job, "checkpoint").partition("/")
+        return {name: rest.split("/")[0] if folder == "runs" else folder}
+    return {name: job.id}
+
+
+def _setting(job: Job, name: str) -> str:
     try:
-        return str(read_json(job.folder / "config.json").get("dataset", ""))
+        return str(read_json(job.folder / CONFIG_FILE).get(name, ""))
     except UserError:
         return ""
