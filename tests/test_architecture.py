@@ -37,6 +37,7 @@ MAY_IMPORT = {
         "schema", "workspace", "registry", "models", "jobs.context", "datasets", "methods", "families", "guidance",
         "plan", "words", "prompts", "sampling",
     },
+    "bulk": {"schema", "workspace", "jobs.context", "datasets", "engine"},
     # Before a job is queued, the part that owns its config is asked whether it can be done.
     "readiness": {"schema", "workspace", "registry", "models", "datasets", "methods"},
     "jobs": {

@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster of two nodes on this machine: loopback only, token authentication on, telemetry off.
+"""Jobs on a Ray cluster of two nodes on this machine: dashboard on loopback, token needed, telemetry off.
 
 pip install -e '.[ray]' && pytest tests/test_jobs_ray.py -m ray
 """
@@ -42,6 +42,8 @@ PATIENCE = {
     "RAY_raylet_start_wait_time_s": "600",
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "600",
     "RAY_health_check_failure_threshold": "100",
+    "RAY_agent_register_timeout_ms": "600000",
+    "RAY_worker_niceness": "0",
 }
 """Ray gives up on a machine that is busy with other things."""
 PICTURES, BROKEN, KILLED_AFTER = 1500, 30, 1200
