@@ -75,7 +75,7 @@ def _without_meaning(ws: Workspace, base_model: str, candidates: Sequence[RareTo
 
     from sdstudio.engine.pipeline import load_base
 
-    pipeline = load_base(ws, base_model).pipeline
+    pipeline: Any = load_base(ws, base_model).pipeline
     words = [*COMMON, *(candidate.word for candidate in candidates)]
     vectors = _embed(pipeline.tokenizer, pipeline.text_encoder, words)
     vectors = torch.nn.functional.normalize(vectors - vectors[: len(COMMON)].mean(dim=0), dim=1)

@@ -34,7 +34,8 @@ def write(ws: Workspace, checkpoint: Path, target: Path, metadata: bool) -> None
     from sdstudio.engine.pipeline import load_model
 
     record = read_checkpoint(checkpoint)
-    pipeline = load_model(ws, ModelRef(base_model=record.base_model, checkpoint=str(checkpoint))).pipeline
+    ref = ModelRef(base_model=record.base_model, checkpoint=str(checkpoint))
+    pipeline: Any = load_model(ws, ref).pipeline
     config = pipeline.unet.peft_config[lora.ADAPTER]
     said = {"format": "pt"}
     if metadata:

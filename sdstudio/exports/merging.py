@@ -16,7 +16,7 @@ def merged(ws: Workspace, checkpoint: Path) -> Any:
     from sdstudio.methods.parts import text_encoders
 
     ref = ModelRef(base_model=read_checkpoint(checkpoint).base_model, checkpoint=str(checkpoint))
-    pipeline = load_model(ws, ref).pipeline
+    pipeline: Any = load_model(ws, ref).pipeline
     models = {"unet": pipeline.unet, **text_encoders(pipeline)}
     adapted = [name for name, model in models.items() if getattr(model, "peft_config", None)]
     if adapted:

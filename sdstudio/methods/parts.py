@@ -103,7 +103,7 @@ def text_parameters(pipeline: Any) -> dict[str, Any]:
 
     Of Stable Diffusion XL's first text encoder the U-Net sees the state before the last layer, never what follows.
     """
-    named = {}
+    named: dict[str, Any] = {}
     for component, encoder in text_encoders(pipeline).items():
         skipped = ["final_layer_norm.", f"encoder.layers.{encoder.config.num_hidden_layers - 1}."]
         unseen = skipped if component == "text_encoder" and len(text_encoders(pipeline)) == 2 else []
