@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Studio
+from conftest import PATIENCE_MS, Studio
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -15,7 +15,7 @@ from sdstudio.datasets.query import Query
 from sdstudio.workspace import Workspace
 
 FAST = 30
-RECONNECT_MS = 90_000
+RECONNECT_MS = 180_000
 
 
 @pytest.fixture
@@ -99,7 +99,8 @@ def test_a_change_meets_exactly_the_selected(page: Page, address: str, store: Da
 
 
 def test_two_tabs_on_one_picture_end_in_a_choice(page: Page, address: str, store: DatasetStore) -> None:
-    other = page.context.browser.new_page()
+    other = page.context.new_page()
+    other.set_default_timeout(PATIENCE_MS)
     boxes = []
     for tab in (page, other):
         open_editor(tab, address, store)
@@ -145,6 +146,7 @@ def test_after_a_restart_an_edit_and_a_deletion_meet_the_picture_on_the_screen(
     assert changed == {edited.id: "written while the studio was away"}
 
 
+@pytest.mark.slow
 def test_after_a_restart_a_bulk_deletion_meets_exactly_the_ticked(
     page: Page, studio: Studio, store: DatasetStore
 ) -> None:
@@ -166,3 +168,24 @@ def test_after_a_restart_a_bulk_deletion_meets_exactly_the_ticked(
     page.get_by_role("button", name="Delete 2 pictures").click()
     expect(page.get_by_text("Done: 2 pictures")).to_be_visible()
     assert [image.id for image in store.captions(Query(deleted=True))] == chosen
+
+
+@pytest.mark.slow
+def test_a_key_held_down_never_locks_the_box(page: Page, address: str, store: DatasetStore) -> None:
+    for index in range(120):
+        memory = io.BytesIO()
+        Image.new("RGB", (8, 8), (index, 2 * index, 10)).save(memory, "PNG")
+        store.add(memory.getvalue(), f"more-{index:03}.png", "a cat")
+    open_editor(page, address, store)
+    box = page.get_by_role("textbox", name="Caption", exact=True)
+    box.evaluate("""box => {
+      window.locked = 0
+      new MutationObserver(() => { window.locked += box.readOnly }).observe(box, { attributes: true })
+    }""")
+    for key, back in (("Alt+ArrowRight", 0), ("Alt+ArrowLeft", 1)):
+        box.focus()
+        for _ in range(140):
+            page.keyboard.press(key)
+            page.wait_for_timeout(33)  # as fast as a keyboard repeats
+        expect(page.get_by_label("Picture number")).to_have_value(str(1 if back else 141))
+    assert page.evaluate("window.locked") == 0
