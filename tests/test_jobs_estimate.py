@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from PIL import Image
+from streamlit.testing.v1 import AppTest
 from tiny_models import build
 
 from sdstudio import jobs
@@ -33,7 +34,7 @@ from sdstudio.schema import (
     from_json,
     to_json,
 )
-from sdstudio.workspace import Workspace, folder_size, read_json, require_space, write_json
+from sdstudio.workspace import ENV_VAR, Workspace, folder_size, read_json, require_space, write_json
 
 LOOP = LoopConfig(steps=100, batch_size=4, resolution=512, checkpoint_every=50)
 CONFIG = TrainConfig(dataset="set", base_model="starter", method="lora", method_options={"rank": 4}, loop=LOOP)
@@ -223,6 +224,26 @@ def test_a_run_without_precedent_is_computed_once_where_asked(ws: Workspace, mon
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**12))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: small)
     assert "cpu has only 1.0 GB: take a smaller batch" in jobs.estimate(ws, "train", CONFIG).notes[-1]
+
+
+def test_the_page_offers_to_work_out_what_is_not_known(ws: Workspace, monkeypatch) -> None:
+    def script() -> None:
+        from sdstudio.schema import TrainConfig
+        from sdstudio.ui.estimate import show_estimate
+        from sdstudio.workspace import current_workspace
+
+        show_estimate(current_workspace(), "train", TrainConfig(dataset="set"))
+
+    footprint = Footprint(trained=10**8, frozen=0, beside=0, activations=0)
+    monkeypatch.setenv(ENV_VAR, str(ws.root))
+    monkeypatch.setattr(
+        footprints, "compute", lambda *_: monkeypatch.setattr(footprints, "known", lambda *_: footprint)
+    )
+    app = AppTest.from_function(script, default_timeout=60).run()
+    assert "memory not known yet · disk not known yet" in app.markdown[0].value
+    app.button(key="estimate-compute").click().run()
+    assert "1.6 GB of memory · 3.6 GB of disk" in app.markdown[0].value.replace("\\", "")
+    assert not app.button and not app.exception
 
 
 @pytest.mark.slow
