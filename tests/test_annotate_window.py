@@ -16,12 +16,12 @@ def store(tmp_path, monkeypatch):
     monkeypatch.setattr(captioning, "AHEAD", 3)
     monkeypatch.setattr(captioning, "BEHIND", 2)
     monkeypatch.setattr(captioning, "FARTHEST", 6)
-    dataset = create_dataset(Workspace(tmp_path), "set")
+    pictures = []
     for shade in range(20):
         memory = io.BytesIO()
         Image.new("RGB", (8, 8), (10 * shade, 0, 90)).save(memory, "PNG")
-        dataset.add(memory.getvalue(), f"{shade:02}.png", "a cat")
-    return dataset
+        pictures.append((memory.getvalue(), f"{shade:02}.png", "a cat"))
+    return create_dataset(Workspace(tmp_path), "set", pictures=pictures)
 
 
 @pytest.mark.parametrize(
