@@ -53,7 +53,7 @@ def card(workspace: Workspace, job: Job, more: Callable[[], None] | None = None)
     `more` draws what a page adds at the foot of the card.
     """
     with st.container(border=True, key=f"job-card-{job.id}"):
-        with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(horizontal=True, vertical_alignment="center", key=f"job-head-{job.id}"):
             state_badge(job)
             st.markdown(f"**{literal(title_of(job))}**", width="stretch")
             st.caption(literal(f"{facts(job)} · {times(job)}"), width="content")

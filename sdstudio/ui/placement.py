@@ -40,7 +40,8 @@ def placement_picker(workspace: Workspace, key: str, several: bool = False) -> P
             return Placement(backend=machine, processes=_processes(key, MOST_ON_A_CLUSTER) if several else 1)
         device = ANY
         if len(devices) > 1:
-            labels = {name: f"{device_text(name)} · {device_line(found)}" for name, found in devices.items()}
+            said = {name: (device_text(name), device_line(found)) for name, found in devices.items()}
+            labels = {name: " · ".join(part for part in parts if part) for name, parts in said.items()}
             device = st.selectbox(
                 "Device",
                 [ANY, *devices],

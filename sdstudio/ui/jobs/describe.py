@@ -108,8 +108,9 @@ def _number(name: str, value: float) -> str:
 
 
 def device_line(device: Device) -> str:
-    memory = f", {device.memory / 2**30:.0f} GiB" if device.memory else ""
-    return f"{device.label}{memory}"
+    """What the device is, beyond its name: 'NVIDIA H200, 139 GiB'."""
+    label = device.label if device.label != device.name else ""
+    return ", ".join(part for part in (label, f"{device.memory / 2**30:.0f} GiB" if device.memory else "") if part)
 
 
 def _short(number: float) -> str:

@@ -57,7 +57,8 @@ def show_devices(workspace: Workspace, running: Sequence[Job]) -> None:
     with st.grid(columns="auto", min_column_width=220, key="devices"):
         for device in devices:
             with st.container(border=True, key=f"device-{device.name}", gap="xsmall"):
-                st.markdown(f"**{literal(device_text(device.name))}** :small[:gray[{literal(device_line(device))}]]")
+                what = f" :small[:gray[{literal(device_line(device))}]]" if device_line(device) else ""
+                st.markdown(f"**{literal(device_text(device.name))}**{what}")
                 user = users[device.name]
                 st.caption(f":material/play_arrow: {literal(user)}" if user else "free")
 
