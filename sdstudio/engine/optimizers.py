@@ -1,7 +1,7 @@
 """The optimizer that a config names, and how its learning rate moves."""
 
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers.optimization import get_scheduler
@@ -27,8 +27,7 @@ def check_optimizer(loop: LoopConfig, device: torch.device) -> None:
 def make_optimizer(groups: list[ParameterGroup], loop: LoopConfig) -> torch.optim.Optimizer:
     """AdamW in one fused kernel (Loshchilov & Hutter 2017, arXiv:1711.05101), or what the config names in its place.
 
-    Prodigy (Mishchenko & Defazio 2023, arXiv:2306.06101) finds the rate itself: the first group's is 1 to it, and the
-    others keep their proportion.
+    Prodigy (Mishchenko & Defazio 2023, arXiv:2306.06101) finds one rate for all groups; theirs do not count.
     """
     parameters: list[dict[str, Any]] = [
         {"params": list(group.parameters.values()), "lr": group.learning_rate} for group in groups
@@ -36,14 +35,12 @@ def make_optimizer(groups: list[ParameterGroup], loop: LoopConfig) -> torch.opti
     if loop.optimizer == "adamw 8-bit":
         from bitsandbytes.optim import AdamW8bit
 
-        return AdamW8bit(parameters, weight_decay=loop.weight_decay)
+        return cast(torch.optim.Optimizer, AdamW8bit(parameters, weight_decay=loop.weight_decay))
     if loop.optimizer == "prodigy":
         from prodigyopt import Prodigy
 
-        first = groups[0].learning_rate
-        for group in parameters:
-            group["lr"] /= first
-        return Prodigy(parameters, weight_decay=loop.weight_decay)
+        alike = [{**group, "lr": 1.0} for group in parameters]
+        return cast(torch.optim.Optimizer, Prodigy(alike, weight_decay=loop.weight_decay))
     return torch.optim.AdamW(parameters, weight_decay=loop.weight_decay, fused=True)
 
 

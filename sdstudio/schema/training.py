@@ -103,7 +103,7 @@ class LoopConfig:
 
     optimizer: str = option(
         "adamw",
-        "'adamw 8-bit' needs bitsandbytes and a GPU; 'prodigy' needs prodigyopt and finds the learning rate itself.",
+        "'adamw 8-bit' needs bitsandbytes and a GPU; 'prodigy' needs prodigyopt and finds one rate for all.",
         choices=("adamw", "adamw 8-bit", "prodigy"),
         advanced=True,
         section="Optimizer",
