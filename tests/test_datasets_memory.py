@@ -49,7 +49,7 @@ def store(tmp_path):
 
 
 def asked_anew(store: DatasetStore, wanted: Query) -> list[str]:
-    limit = store._token_limit(wanted)
+    limit = store._ready(wanted)
     with store._database.read() as connection:
         return query.ids(connection, query.find(connection, wanted, limit))
 

@@ -215,17 +215,17 @@ class DatasetStore:
 
     def around(self, wanted: Query, id: str) -> Around:
         """Where the picture stands in `wanted`, and which ones to go to from there, also when it matches no more."""
-        positions = self._find(wanted)
+        limit = self._ready(wanted)
         with self._database.read() as connection:
+            positions = _memory.find(self._database.path, connection, wanted, limit)
             here = int(self._facts(connection, id)["position"])
-            index, inside = query.place(connection, wanted, self._token_limit(wanted), positions, here)
-        after = positions[index + inside :]
-        unreviewed = 0
-        if wanted.state in (None, "not modified"):
-            waiting = self._find(replace(wanted, state="not modified"))
-            unreviewed = query.first_among(after + positions[:index], waiting, here)
-        near = [positions[index - 1] if index else 0, after[0] if after else 0, unreviewed]
-        with self._database.read() as connection:
+            index, inside = query.place(connection, wanted, limit, positions, here)
+            after = positions[index + inside :]
+            unreviewed = 0
+            if wanted.state in (None, "not modified"):
+                waiting = _memory.find(self._database.path, connection, replace(wanted, state="not modified"), limit)
+                unreviewed = query.first_among(after + positions[:index], waiting, here)
+            near = [positions[index - 1] if index else 0, after[0] if after else 0, unreviewed]
             ids = [query.ids(connection, [one])[0] if one else "" for one in near]
         return Around(
             index=index if inside else None, total=len(positions), previous=ids[0], next=ids[1], unreviewed=ids[2]
@@ -326,14 +326,14 @@ class DatasetStore:
     # ------------------------------------------------------------ inside
 
     def _find(self, wanted: Query) -> Positions:
-        limit = self._token_limit(wanted)
-        if wanted.needs_groups:
-            derived.group_near_duplicates(self._database, self.folder)
+        limit = self._ready(wanted)
         with self._database.read() as connection:
             return _memory.find(self._database.path, connection, wanted, limit)
 
-    def _token_limit(self, wanted: Query) -> int:
-        """The limit that counts for `wanted`, all captions counted; 0 when it does not ask."""
+    def _ready(self, wanted: Query) -> int:
+        """See that what `wanted` asks about is worked out; the token limit, 0 when it does not ask for that."""
+        if wanted.needs_groups:
+            derived.group_near_duplicates(self._database, self.folder)
         if not wanted.needs_tokens:
             return 0
         tokenizer = self.tokenizer()
