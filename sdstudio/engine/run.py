@@ -148,15 +148,19 @@ class Run:
         if step and self.accelerator.is_main_process:
             require_space(self.ctx.folder, self.state.checkpoint_size(), f"the checkpoint of step {step}")
             write_checkpoint(self.ctx.folder, replace(self.record, step=step), save, self.state.save)
-            kept = steps_kept(self.ctx.folder)
-            best = self.history.best(set(kept))
-            if best:
-                write_json(self.ctx.folder / BEST_FILE, {"step": best[0], "val_loss": best[1]})
-            wanted = {*kept[-self.config.loop.keep_last :], *self.plan.asked_for, best[0] if best else step}
-            removed = tidy(self.ctx.folder, wanted.__contains__)
-            if removed:
-                self.ctx.log(f"Removed the checkpoints of steps {', '.join(map(str, removed))}: see keep_last.")
+            self._tidy()
         self.accelerator.wait_for_everyone()
+
+    def _tidy(self) -> None:
+        """Mark the best checkpoint and remove those that are not to be kept."""
+        kept = steps_kept(self.ctx.folder)
+        best = self.history.best(set(kept))
+        if best:
+            write_json(self.ctx.folder / BEST_FILE, {"step": best[0], "val_loss": best[1]})
+        wanted = {*kept[-self.config.loop.keep_last :], *self.plan.asked_for, *([best[0]] if best else [])}
+        removed = tidy(self.ctx.folder, wanted.__contains__)
+        if removed:
+            self.ctx.log(f"Removed the checkpoints of steps {', '.join(map(str, removed))}: see keep_last.")
 
     def resume(self) -> int:
         """Take the newest good checkpoint's state, if any; returns its step. Later lines of metrics are dropped."""
@@ -170,6 +174,8 @@ class Run:
             self.ctx.log(f"The checkpoint of step {newest} is damaged; what came after step {step} is done again.")
         with first_alone(self.accelerator):
             self.history = read_history(self.ctx.folder / METRICS_FILE, step)
+            if found is not None and self.accelerator.is_main_process:
+                self._tidy()  # a kill may have come between a checkpoint and this
         return step
 
     def samples(self, step: int) -> None:
