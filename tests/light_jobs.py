@@ -65,6 +65,7 @@ def environment(folder: Path) -> dict[str, str]:
 def serve(ws: Workspace, name: str) -> None:
     """What a studio's server does to the queue, without end: look at all jobs, and keep a few of its own going."""
     number = 0
+    (ws.root / f"{name} serves").touch()
     while True:
         unfinished = [job for job in jobs.list_jobs(ws) if job.state not in ("succeeded", "interrupted", "cancelled")]
         if len(unfinished) < 4:

@@ -52,8 +52,13 @@ def ours(ws: Workspace, module: str = "") -> list[psutil.Process]:
 
 
 def start_server(ws: Workspace, name: str) -> subprocess.Popen[bytes]:
-    program = Path(light_jobs.__file__)
-    return subprocess.Popen([sys.executable, str(program), str(ws.root), name], env=os.environ)
+    """A server that has begun to look after the queue."""
+    server = subprocess.Popen([sys.executable, light_jobs.__file__, str(ws.root), name], env=os.environ)
+    deadline = time.monotonic() + 60
+    while not (ws.root / f"{name} serves").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return server
 
 
 def wrong(ws: Workspace) -> list[str]:
@@ -85,7 +90,7 @@ def torture(ws: Workspace, role: str, kills: int) -> None:
     servers = [start_server(ws, "first")]
     killed, slowest = 0, 0.0
     while killed < kills:
-        time.sleep(dice.uniform(0, 2.0 if role == "server" else 0.8))
+        time.sleep(dice.uniform(0, 0.8))
         victims = ours(ws, ROLES[role])
         if not victims:
             continue
@@ -99,6 +104,7 @@ def torture(ws: Workspace, role: str, kills: int) -> None:
     servers[-1].kill()
     servers[-1].wait()
     ended = finish(ws)
+    assert ended
     states = {state: sum(job.state == state for job in ended) for state in ENDED}
     print(f"\n{kills} kills of a {role}: {len(ended)} jobs, {states}, all states right within {slowest:.1f} s")
     for job in ended:

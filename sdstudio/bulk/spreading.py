@@ -6,6 +6,7 @@ caught between the two is made again, and what takes it up finds it there alread
 """
 
 import io
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ MANIFEST_FILE = "manifest.parquet"
 LEDGER_FOLDER = "ledger"
 BATCHES_PER_BLOCK = 4
 """A block is what a machine gets at a time, and what is made again when the machine dies."""
+READER = {"num_cpus": 0.25}
+"""What reading the manifest takes: little, since where it finds no room beside the makers, Ray waits for ever."""
 
 
 class Maker(Protocol):
@@ -97,7 +100,8 @@ def _made(manifest: Path, maker: type[Maker], arguments: dict[str, Any], batch_s
     ray.init(log_to_driver=False, ignore_reinit_error=True)
     ray.data.DataContext.get_current().enable_progress_bars = False
     actors, resources = _room(ray.cluster_resources())
-    blocks = ray.data.read_parquet(str(manifest)).repartition(target_num_rows_per_block=batch_size * BATCHES_PER_BLOCK)
+    count = math.ceil(pq.read_metadata(manifest).num_rows / (batch_size * BATCHES_PER_BLOCK))
+    blocks = ray.data.read_parquet(str(manifest), override_num_blocks=count, ray_remote_args=READER)
     made = blocks.map_batches(
         _Batches,
         fn_constructor_args=(maker, arguments),
