@@ -1,7 +1,7 @@
 """Training beside a plain loop of the kind that public example scripts run (bench/plain/text_to_image.py).
 
-    nice -n -10 python bench/train.py            on the starter, on this machine's CPU or GPU
-    nice -n -10 python bench/train.py --sd15     Stable Diffusion 1.5's shapes with random weights, on a GPU
+    nice -n -10 python bench/train.py            the starter, then Stable Diffusion 1.5's shapes where there is a GPU
+    nice -n -10 python bench/train.py --sd15     Stable Diffusion 1.5's shapes with random weights alone
 
 Both train the same layers of the same model on the same 24 bundled pictures, batch 8, float32, one thread unless
 OMP_NUM_THREADS says more; they take turns, so that what else the machine does hits both. Prints pictures a second,
@@ -20,9 +20,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import psutil
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).parents[1]
@@ -139,15 +141,28 @@ def profile(run: Any, step: Callable[[], object], steps: int) -> dict[str, float
 # ---------------------------------------------------------------- whole commands
 
 
-def whole_command(command: list[str], environment: dict[str, str]) -> tuple[float, int]:
-    """(seconds, peak bytes) of a command that must succeed."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT)
-    said = process.stderr.read() if process.stderr else b""
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed:\n{said.decode(errors='replace')}")
-    return time.perf_counter() - started, usage.ru_maxrss * 1024
+class Cost(NamedTuple):
+    """What a command took: seconds by the clock, seconds of processor time, the most bytes held at once."""
+
+    clock: float
+    processor: float
+    memory: int
+
+
+def whole_command(command: list[str], environment: dict[str, str]) -> Cost:
+    """What a command costs, which must succeed. Its memory is looked at twenty times a second."""
+    started, memory, processor = time.perf_counter(), 0, 0.0
+    with tempfile.TemporaryFile() as said:
+        process = psutil.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said, cwd=ROOT)
+        while process.poll() is None:
+            with suppress(psutil.Error):
+                memory = max(memory, process.memory_info().rss)
+                processor = sum(process.cpu_times()[:2])
+            time.sleep(0.05)
+        said.seek(0)
+        if process.returncode:
+            raise SystemExit(f"{' '.join(command)} failed:\n{said.read().decode(errors='replace')}")
+    return Cost(time.perf_counter() - started, processor, memory)
 
 
 def compare_commands(workspace: Path, pictures: Path, method: str, rounds: int = 3) -> None:
@@ -155,33 +170,30 @@ def compare_commands(workspace: Path, pictures: Path, method: str, rounds: int =
 
     environment = {**os.environ, "SDSTUDIO_WORKSPACE": str(workspace), "PYTHONPATH": str(ROOT)}
     ours = [sys.executable, "-c", "import sys; from sdstudio.cli import main; sys.exit(main())", "train"]
-    ours += ["--dataset", DATASET, "--method", method, "--steps", "60", "--sample-every", "0"]
+    ours += ["--dataset", DATASET, "--method", method, "--steps", "60"]
+    ours += ["--sample-every", "0", "--validation-share", "0"]  # the plain script does neither
     plain = [sys.executable, str(ROOT / "bench/plain/text_to_image.py"), str(STARTER / "sd"), str(pictures)]
     plain += [str(workspace / "plain"), "--method", method, "--steps", "60"]
-    found: dict[str, list[tuple[float, int]]] = {"ours": [], "plain": []}
+    found: dict[str, list[Cost]] = {"ours": [], "plain": []}
     for _ in range(rounds):
         shutil.rmtree(workspace / "cache/latents", ignore_errors=True)
         found["plain"].append(whole_command(plain, environment))
         found["ours"].append(whole_command(ours, environment))
-    times = {name: statistics.median(taken for taken, _ in rows) for name, rows in found.items()}
-    memory = {name: max(peak for _, peak in rows) for name, rows in found.items()}
-    print(
-        f"{method:<5} 60 steps, whole command   ours {times['ours']:6.1f} s   plain {times['plain']:6.1f} s   "
-        f"{times['plain'] / times['ours']:.2f}x"
-    )
-    print(
-        f"{method:<5} peak memory               ours {memory['ours'] / 2**20:6.0f} MB  plain "
-        f"{memory['plain'] / 2**20:6.0f} MB  {memory['ours'] / memory['plain']:.2f} of the plain one's"
-    )
+    for what, unit in (("clock", "s"), ("processor", "s"), ("memory", "MB")):
+        one, other = (statistics.median(getattr(cost, what) for cost in found[name]) for name in ("ours", "plain"))
+        scale = 2**20 if unit == "MB" else 1
+        print(
+            f"{method:<5} 60 steps, whole command, {what:<9}  ours {one / scale:6.1f} {unit}   plain "
+            f"{other / scale:6.1f} {unit}   {other / one:.2f}x"
+        )
 
 
 # ---------------------------------------------------------------- the two parts
 
 
-def starter(commands: bool) -> None:
-    from plain.text_to_image import PlainTrainer
-
-    from sdstudio.models import STARTER
+@contextmanager
+def prepared() -> Iterator[tuple[Path, Path]]:
+    """(a workspace with the bundled pictures, the same as files)."""
     from sdstudio.starter.examples import install
     from sdstudio.workspace import Workspace
 
@@ -190,19 +202,25 @@ def starter(commands: bool) -> None:
         workspace.mkdir()
         install(Workspace(workspace))
         export_pictures(workspace, pictures)
-        for method in METHODS:
-            run = studio_run(workspace, method, method, "starter")
-            plain = PlainTrainer(STARTER / "sd", pictures, method, BATCH, 1000, "no")
-            ours = stepper(run)
-            mine, theirs = compare_steps(ours, plain.step, ROUNDS, STEPS)
-            print(
-                f"{method:<5} batch {BATCH}, pictures a second  ours {BATCH / mine:6.1f}     plain "
-                f"{BATCH / theirs:6.1f}     {theirs / mine:.2f}x"
-            )
-            for label, share in profile(run, ours, 20).items():
-                print(f"      {share:5.1%}  {label}")
-        for method in METHODS if commands else ():
-            compare_commands(workspace, pictures, method)
+        yield workspace, pictures
+
+
+def starter(workspace: Path, pictures: Path) -> None:
+    from plain.text_to_image import PlainTrainer
+
+    from sdstudio.models import STARTER
+
+    for method in METHODS:
+        run = studio_run(workspace, method, method, "starter")
+        plain = PlainTrainer(STARTER / "sd", pictures, method, BATCH, 1000, "no")
+        ours = stepper(run)
+        mine, theirs = compare_steps(ours, plain.step, ROUNDS, STEPS)
+        print(
+            f"{method:<5} batch {BATCH}, pictures a second           ours {BATCH / mine:6.1f}     plain "
+            f"{BATCH / theirs:6.1f}     {theirs / mine:.2f}x"
+        )
+        for label, share in profile(run, ours, 20).items():
+            print(f"      {share:5.1%}  {label}")
 
 
 def main() -> None:
@@ -212,20 +230,24 @@ def main() -> None:
     arguments = parser.parse_args()
     import torch
 
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    has_gpu = torch.cuda.is_available()
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     print(
-        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads, {gpu}{load}, "
-        f"torch {torch.__version__}, Python {platform.python_version()}"
+        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads, "
+        f"{torch.cuda.get_device_name() if has_gpu else 'no GPU'}{load}, torch {torch.__version__}, "
+        f"Python {platform.python_version()}"
     )
-    if not arguments.sd15:
-        starter(commands=not arguments.no_commands)
-    elif torch.cuda.is_available():
-        from sd15 import measure
+    with prepared() as (workspace, pictures):
+        if not arguments.sd15:
+            starter(workspace, pictures)
+            for method in () if arguments.no_commands else METHODS:
+                compare_commands(workspace, pictures, method)
+        if has_gpu:
+            from plain.sd15 import measure
 
-        measure()
-    else:
-        print("Stable Diffusion 1.5's shapes: no GPU here.")
+            measure(workspace, pictures, studio_run)
+        else:
+            print("Stable Diffusion 1.5's shapes: no GPU here.")
 
 
 if __name__ == "__main__":
