@@ -34,6 +34,7 @@ def run_train(config: TrainConfig, ctx: JobContext) -> bool:
     while step < steps and not run.history.has_stalled(patience):
         if agreed(run.accelerator, ctx.should_stop()):
             run.checkpoint(step)
+            ctx.progress(step, steps, "steps")
             ctx.log(f"Stopped after step {step} of {steps}; the checkpoint is kept.")
             return False
         step += 1
