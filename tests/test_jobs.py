@@ -23,7 +23,7 @@ from sdstudio.jobs.locks import device_lock
 from sdstudio.schema import ENDED, CaptionConfig, ImportConfig, Job, UserError
 from sdstudio.workspace import Workspace, read_json
 
-WAIT = 60.0
+WAIT = 240.0
 DEVICE = "cpu"
 LONG = 4000
 """Ticks of a job that ends before its time: minutes of them."""

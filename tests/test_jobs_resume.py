@@ -37,15 +37,21 @@ def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, done: int) -> None:
-    """Ask the next job of this process to stop once it has said that `done` are done."""
-    progress = JobContext.progress
+    """Ask the next job of this process to stop once it has said that `done` are done, or a run's numbers say so."""
+    progress, metrics = JobContext.progress, JobContext.metrics
 
     def stopping(self: JobContext, now: int, total: int, unit: str = "", message: str = "") -> None:
         progress(self, now, total, unit, message)
         if now >= done:
             (self.folder / STOP_FILE).touch()
 
+    def measured(self: JobContext, **numbers: float) -> None:
+        metrics(self, **numbers)
+        if numbers["step"] >= done:
+            (self.folder / STOP_FILE).touch()
+
     monkeypatch.setattr(JobContext, "progress", stopping)
+    monkeypatch.setattr(JobContext, "metrics", measured)
 
 
 def stopped(ws: Workspace, monkeypatch: pytest.MonkeyPatch, done: int, kind: str, config: object) -> Job:
