@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
@@ -23,6 +24,7 @@ from sdstudio.jobs.folder import read_state, write_state
 from sdstudio.schema import CaptionConfig, GenerateConfig, PushConfig, TrainConfig, UserError, from_json, to_json
 from sdstudio.ui import captioning, files
 from sdstudio.ui.captioning import Answer, Edit, Message
+from sdstudio.ui.gallery import Item, gallery
 from sdstudio.ui.text import ago, count, duration, literal
 from sdstudio.workspace import Workspace, read_json, write_json
 
@@ -113,9 +115,12 @@ def test_a_long_set_is_turned_page_by_page(
 ) -> None:
     monkeypatch.setattr("sdstudio.ui.annotate.grid.PAGE_SIZE", 2)
     pages: list[list[str]] = []
-    monkeypatch.setattr(
-        "sdstudio.ui.annotate.grid.gallery", lambda items, **rest: pages.append([item.id for item in items])
-    )
+
+    def noted(items: list[Item], **rest: Any) -> None:
+        pages.append([item.id for item in items])
+        gallery(items, **rest)
+
+    monkeypatch.setattr("sdstudio.ui.annotate.grid.gallery", noted)
     open_page("annotate")
     open_page("annotate", page="2")
     open_page("annotate", page="7")
