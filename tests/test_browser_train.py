@@ -50,7 +50,7 @@ def an_export(page: Page) -> None:
 
 
 def a_form(page: Page) -> None:
-    expect(page.get_by_text("The check before training")).to_be_visible()
+    expect(page.get_by_text("2 pictures lose more than 25%")).to_be_visible()
     steps = page.get_by_role("spinbutton", name="Steps", exact=True)
     expect(steps).to_have_value("20")
     expect(page.get_by_role("spinbutton", name="Learning rate", exact=True)).to_have_attribute(

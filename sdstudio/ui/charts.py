@@ -14,7 +14,7 @@ SMOOTHING = 0.9
 """Weight of what came before in the smoothed line (exponential moving average)."""
 POINTS = 600
 """A line is drawn through at most about this many steps: a browser shows no more."""
-HEIGHT, SMALL = 260, 110
+HEIGHT, SMALL, WITH_LEGEND = 260, 110, 360
 GREY = "#8F867B"
 """Seen on the light background and on the dark one."""
 
@@ -88,7 +88,7 @@ def compare_chart(runs: Mapping[str, Metrics], name: str, title: str) -> None:
         st.caption("None of these runs has this number.")
         return
     column = "smoothed" if name in ("loss", "grad_norm") else "value"
-    st.altair_chart(_lines(pandas.concat(tables), column, title, HEIGHT, legend=True), width="stretch")
+    st.altair_chart(_lines(pandas.concat(tables), column, title, WITH_LEGEND, legend=True), width="stretch")
 
 
 def _lines(table: "pandas.DataFrame", column: str, title: str, height: int, legend: bool) -> "altair.Chart":

@@ -7,13 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
+from html import escape
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
 from sdstudio.datasets import open_dataset
 from sdstudio.schema import TrainConfig, UserError, to_json
-from sdstudio.ui.gallery import Item, gallery
 from sdstudio.ui.session import told
 from sdstudio.ui.text import count
 from sdstudio.ui.train.data import last_change
@@ -22,6 +24,20 @@ from sdstudio.workspace import ENV_VAR, Workspace, read_json, write_json
 SEEN_FILE = "seen.json"
 PATIENCE = 600
 """Seconds after which the process is ended: a large base model takes minutes to load."""
+
+STYLE = """
+<style>
+.seen { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(26rem, 100%), 1fr)); gap: 1rem; }
+.seen figure { display: flex; gap: 0.8rem; margin: 0; }
+.seen img { width: 7rem; height: 7rem; object-fit: contain; border-radius: 0.4rem; flex: none; }
+.seen figcaption { font-size: 0.875rem; overflow-wrap: anywhere; }
+.seen figcaption div { font-size: 0.75rem; opacity: 0.75; line-height: 1.7; margin-top: 0.3rem; }
+.seen code {
+  display: inline-block; font-size: 0.7rem; line-height: 1.3; padding: 0 0.3rem; margin: 0 0.15rem 0.15rem 0;
+  border-radius: 0.25rem; background: rgb(128 128 128 / 15%);
+}
+</style>
+"""
 
 
 @st.fragment
@@ -49,16 +65,17 @@ def _show(folder: Path) -> None:
     if not seen:
         st.caption("No picture would be learned.")
         return
-    items = [
-        Item(
-            id=one["file"],
-            src=_source(folder / one["file"]),
-            text=one["caption"] or "(the empty prompt: this caption is dropped)",
-            note=f"{count(len(one['tokens']), 'token')}: {' · '.join(one['tokens'])}",
-        )
-        for one in seen
-    ]
-    gallery(items, key="seen", cell=11)
+    st.html(f'{STYLE}<div class="seen">{"".join(_card(folder, one) for one in seen)}</div>')
+
+
+def _card(folder: Path, one: Mapping[str, Any]) -> str:
+    """One picture with its whole caption and its tokens, each as the text that it is."""
+    caption = escape(one["caption"]) or "<em>The empty prompt: this caption is dropped.</em>"
+    tokens = "".join(f"<code>{escape(token)}</code>" for token in one["tokens"])
+    return (
+        f'<figure><img src="{_source(folder / one["file"])}" alt="As it enters training"><figcaption>{caption}'
+        f"<div>{count(len(one['tokens']), 'token')} {tokens}</div></figcaption></figure>"
+    )
 
 
 def _source(file: Path) -> str:
