@@ -83,10 +83,10 @@ def a_short_training(page: Page, workspace: Workspace) -> None:
     fill(page.get_by_role("spinbutton", name="Batch size", exact=True), "2")
     page.get_by_role("button", name="Start training").click()
     finish(page)
-    expect(page.get_by_text("Step 3", exact=True)).to_be_visible()
-    expect(page.get_by_test_id("stVegaLiteChart")).to_be_visible()
+    expect(page.get_by_text("Step 3", exact=True).first).to_be_visible()
+    expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible()
     [run] = jobs.list_jobs(workspace, "train")
-    assert [row["step"] for row in jobs.read_metrics(run)] == [1, 2, 3]
+    assert [row["step"] for row in jobs.read_metrics(run) if "loss" in row] == [1, 2, 3]
 
 
 def a_picture(page: Page, workspace: Workspace) -> None:
