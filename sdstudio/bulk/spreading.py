@@ -6,7 +6,6 @@ caught between the two is made again, and what takes it up finds it there alread
 """
 
 import io
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -100,9 +99,8 @@ def _made(manifest: Path, maker: type[Maker], arguments: dict[str, Any], batch_s
     ray.init(log_to_driver=False, ignore_reinit_error=True)
     ray.data.DataContext.get_current().enable_progress_bars = False
     actors, resources = _room(ray.cluster_resources())
-    count = math.ceil(pq.read_metadata(manifest).num_rows / (batch_size * BATCHES_PER_BLOCK))
-    blocks = ray.data.read_parquet(str(manifest), override_num_blocks=count, ray_remote_args=READER)
-    made = blocks.map_batches(
+    table = ray.data.read_parquet(str(manifest), ray_remote_args=READER)
+    made = table.repartition(target_num_rows_per_block=batch_size * BATCHES_PER_BLOCK).map_batches(
         _Batches,
         fn_constructor_args=(maker, arguments),
         batch_size=batch_size,
