@@ -23,8 +23,12 @@ def recover(dataset: str) -> bool:
     """
     if OF in st.session_state:
         return False
-    choose(dataset, list(st.session_state[GRID].get("selected") or []))
-    return bool(selection(dataset))
+    ids = list(st.session_state[GRID].get("selected") or [])
+    if ids:
+        choose(dataset, ids)
+    else:
+        chosen_in_browser(dataset, ids)
+    return bool(ids)
 
 
 def revision() -> str:
