@@ -120,16 +120,11 @@ def test_a_wrong_value_is_refused_at_its_field(field: str, value: Any, said: str
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A workspace with two small datasets and without the starter's examples, whose jobs stay in the queue."""
-    monkeypatch.setenv("SDSTUDIO_WORKSPACE", str(tmp_path / "studio"))
-    monkeypatch.setattr("sdstudio.starter.examples.install", lambda workspace: None)
-    monkeypatch.setattr("sdstudio.jobs.tick", lambda workspace: None)
-    monkeypatch.setattr("sdstudio.jobs.queue.tick", lambda workspace: None)
-    found = Workspace(tmp_path / "studio")
-    make_dataset(found, "cats")
-    make_dataset(found, "dogs")
-    return found
+def workspace(quiet_workspace: Workspace) -> Workspace:
+    """A workspace with two small datasets, whose jobs stay in the queue."""
+    make_dataset(quiet_workspace, "cats")
+    make_dataset(quiet_workspace, "dogs")
+    return quiet_workspace
 
 
 def open_page(**query: str) -> AppTest:
