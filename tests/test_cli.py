@@ -263,7 +263,7 @@ def test_a_detached_job_is_queued_and_followed(ws: Workspace, pictures: Path, ca
 
 
 def start_long_import(ws: Workspace, tmp_path: Path) -> subprocess.Popen[str]:
-    """A `sdstudio dataset import` in a process of its own, at work on 1500 pictures."""
+    """A `sdstudio dataset import` in a process of its own, at work on 1500 pictures that are slow to read."""
     folder = tmp_path / "many"
     folder.mkdir()
     for index in range(1500):
@@ -271,7 +271,9 @@ def start_long_import(ws: Workspace, tmp_path: Path) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-c",
-        "import sys; from sdstudio import cli; cli.install_starter = lambda ws: None; sys.exit(cli.main())",
+        "import sys, time; from sdstudio import cli; from sdstudio.datasets import adding; "
+        "cli.install_starter = lambda ws: None; read = adding.read_picture; "
+        "adding.read_picture = lambda *given: (time.sleep(0.03), read(*given))[1]; sys.exit(cli.main())",
     ]
     process = subprocess.Popen(
         [*command, "dataset", "import", str(folder), "--dataset", "mine"],

@@ -19,7 +19,7 @@ def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace with one small dataset and without the starter's examples, whose jobs stay in the queue."""
     monkeypatch.setenv("SDSTUDIO_WORKSPACE", str(tmp_path))
     monkeypatch.setattr("sdstudio.cli.install_starter", lambda workspace: None)
-    monkeypatch.setattr("sdstudio.jobs.queue.tick", lambda workspace: None)
+    monkeypatch.setattr("sdstudio.jobs.queue._advance", lambda workspace, database: None)
     workspace = Workspace(tmp_path)
     make_dataset(workspace)
     return workspace

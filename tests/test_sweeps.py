@@ -22,7 +22,7 @@ GRID = {"learning_rate": ["1e-4", "1e-3"], "steps": ["20", "40"]}
 @pytest.fixture
 def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace with one small dataset, whose jobs stay in the queue."""
-    monkeypatch.setattr("sdstudio.jobs.queue.tick", lambda workspace: None)
+    monkeypatch.setattr("sdstudio.jobs.queue._advance", lambda workspace, database: None)
     workspace = Workspace(tmp_path)
     make_dataset(workspace)
     return workspace
