@@ -90,6 +90,7 @@ def test_a_change_meets_exactly_the_selected(page: Page, address: str, store: Da
     page.get_by_role("dialog").get_by_text("Append tag").click()
     page.get_by_label("Tag", exact=True).fill("sleepy")
     page.get_by_role("button", name="Change 3 pictures").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)  # its preview shows the new captions before they are written
     expect(page.get_by_text("a cat, sleepy")).to_have_count(3)
     changed = [place for place, image in enumerate(store.images()) if image.caption == "a cat, sleepy"]
     assert changed == [1, 2, 3]
