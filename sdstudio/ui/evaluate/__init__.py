@@ -1,0 +1,1 @@
+"""The Evaluate page, a file for each of its tabs."""

@@ -1,0 +1,106 @@
+"""One finished comparison: its table, what weakens its numbers, and its files."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from sdstudio import jobs
+from sdstudio.results import (
+    Evaluation,
+    best,
+    cells,
+    count_text,
+    decimals,
+    interval_text,
+    metrics_of,
+    results_table,
+)
+from sdstudio.schema import Job, Metric, MetricResult
+from sdstudio.ui.evaluate.grids import show_pictures
+from sdstudio.ui.job_card import is_live
+from sdstudio.ui.text import literal
+from sdstudio.workspace import Workspace
+
+DOWNLOADS = (
+    ("report.html", "Report with pictures", "text/html"),
+    ("table.csv", "Table as CSV", "text/csv"),
+    ("table.tex", "Table as LaTeX", "text/x-tex"),
+)
+
+
+def show_log(job: Job) -> None:
+    if is_live(job) or job.state != "succeeded":
+        with st.expander("Log", icon=":material/terminal:"):
+            st.code(jobs.read_log(job) or "Nothing yet.", language=None, wrap_lines=True)
+
+
+def show_evaluation(workspace: Workspace, job: Job, evaluation: Evaluation) -> None:
+    results = evaluation.results
+    st.subheader("Results")
+    show_table(results)
+    show_flags(results)
+    with st.container(horizontal=True):
+        for file, label, mime in DOWNLOADS:
+            path = job.folder / file
+            if path.is_file():
+                st.download_button(
+                    label,
+                    data=path.read_bytes(),
+                    file_name=f"{job.id}-{file}",
+                    mime=mime,
+                    icon=":material/download:",
+                    on_click="ignore",
+                    key=f"download-{file}",
+                )
+    with st.expander("Every column", icon=":material/table:"):
+        st.dataframe(results_table(results), hide_index=True)
+        st.caption(f"Protocol {evaluation.protocol_hash[:12]}. Only rows of one protocol are ranked together.")
+    show_pictures(workspace, job.folder, evaluation)
+
+
+def show_table(results: Sequence[MetricResult]) -> None:
+    """A row per model; each cell says value, 95% interval and N, the best value in bold where rows can be ranked."""
+    import pandas
+
+    metrics = metrics_of(results)
+    leaders = {metric.name: best(results, metric) for metric in metrics}
+    rows = []
+    for model, row in cells(results).items():
+        line = {"Model": literal(model)}
+        for metric in metrics:
+            text = literal(cell_text(row.get(metric.name), results))
+            line[heading(metric)] = f"**{text}**" if leaders[metric.name] == model else text
+        rows.append(line)
+    st.table(pandas.DataFrame(rows), border="horizontal", hide_index=True)
+    extractors = ", ".join(dict.fromkeys(result.extractor for result in results if result.extractor))
+    st.caption(
+        "Brackets: 95% interval. N: pictures measured, 'vs' real ones. ↑ higher is better, ↓ lower. "
+        "Bold: the best value of rows that can be ranked; where intervals overlap it proves no difference. "
+        f"Pictures are seen through {literal(extractors)}."
+    )
+
+
+def heading(metric: Metric) -> str:
+    return f"{metric.label} {'↑' if metric.better == 'higher' else '↓'}"
+
+
+def cell_text(cell: MetricResult | None, results: Sequence[MetricResult]) -> str:
+    if cell is None:
+        return ""
+    if cell.value is None:
+        return "refused, see below"
+    places = decimals([result.value or 0.0 for result in results if result.metric == cell.metric])
+    interval = interval_text(cell.interval, places)
+    return " ".join(part for part in (f"{cell.value:.{places}f}", interval, f"(N {count_text(cell)})") if part)
+
+
+def show_flags(results: Sequence[MetricResult]) -> None:
+    """What weakens a number, once each, with the cells it holds for."""
+    labels = {metric.name: metric.label for metric in metrics_of(results)}
+    flagged: dict[str, dict[str, list[str]]] = {}
+    for result in results:
+        for flag in result.flags:
+            flagged.setdefault(flag, {}).setdefault(labels.get(result.metric, result.metric), []).append(result.model)
+    for flag, where in flagged.items():
+        cells_concerned = "; ".join(f"{label} of {', '.join(models)}" for label, models in where.items())
+        st.markdown(f":orange[:material/flag:] {literal(flag)} :small[:gray[{literal(cells_concerned)}]]")
