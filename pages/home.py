@@ -6,6 +6,7 @@ import streamlit as st
 
 from sdstudio import jobs
 from sdstudio.datasets import list_datasets, open_dataset
+from sdstudio.image_folder import read_images
 from sdstudio.schema import Job
 from sdstudio.ui import starter
 from sdstudio.ui.files import thumb_url
@@ -13,7 +14,7 @@ from sdstudio.ui.gallery import Item, gallery
 from sdstudio.ui.job_card import is_live, state_badge, times
 from sdstudio.ui.jobs.describe import facts, kind_icon, title_of
 from sdstudio.ui.jobs.live import details_link
-from sdstudio.ui.pictures import image_items, read_images
+from sdstudio.ui.pictures import image_items
 from sdstudio.ui.session import page_file
 from sdstudio.ui.text import count, literal
 from sdstudio.workspace import Workspace, current_workspace

@@ -195,7 +195,8 @@ def _within(path: Path, root: Path) -> str:
 
 def _draw(rows: Sequence[Row], protocol: Protocol, ctx: JobContext) -> list[Row]:
     """The rows with their pictures, as far as the job was not stopped; what lies in the folder is not drawn again."""
-    from sdstudio.engine.generate import draw, flag_logger
+    from sdstudio.engine.drawing import draw
+    from sdstudio.engine.generate import flag_logger
 
     total = len(rows) * (len(protocol.prompts) + len(protocol.drift_prompts)) * len(protocol.seeds)
     done = 0

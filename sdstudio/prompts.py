@@ -132,12 +132,6 @@ def _words(prompt: str) -> str:
     return " ".join(" ".join("".join(part.text for part in chunk) for chunk in parse(prompt)).split())
 
 
-def has_syntax(prompt: str) -> bool:
-    """True when the prompt says more than its words."""
-    chunks = parse(prompt)
-    return len(chunks) > 1 or any(part.weight != 1 for part in chunks[0])
-
-
 def compose(prompt: str) -> list[Composed]:
     """The prompts between AND and AND NOT, each with its weight ('a cat :1.2 AND a dog AND NOT rain :0.5').
 

@@ -30,14 +30,15 @@ MAY_IMPORT = {
     "prompts": {"schema"},
     "sampling": {"schema", "prompts"},
     "guidance": {"schema", "prompts", "sampling"},
+    "image_folder": {"schema", "workspace"},
     "features": {"schema", "workspace", "models"},
     "metrics": {"schema", "features", "words"},
     "ratings": {"metrics"},
     "engine": {
         "schema", "workspace", "registry", "models", "jobs.context", "datasets", "methods", "families", "guidance",
-        "plan", "words", "prompts", "sampling",
+        "plan", "words", "prompts", "sampling", "image_folder",
     },
-    "bulk": {"schema", "workspace", "jobs.context", "datasets", "engine"},
+    "bulk": {"schema", "workspace", "jobs.context", "datasets", "engine", "image_folder"},
     # Before a job is queued, the part that owns its config is asked whether it can be done.
     "readiness": {"schema", "workspace", "registry", "models", "datasets", "methods"},
     "jobs": {

@@ -15,7 +15,8 @@ from PIL import Image
 from sdstudio.bulk import captioning, generating, spreading
 from sdstudio.bulk.spreading import LEDGER_FOLDER, Ledger, Row, spread
 from sdstudio.datasets import DatasetStore, create_dataset
-from sdstudio.engine.generate import read_images, run_generate
+from sdstudio.engine.generate import run_generate
+from sdstudio.image_folder import read_images
 from sdstudio.jobs.context import STOP_FILE, JobContext
 from sdstudio.schema import CaptionConfig, GenerateConfig, ModelRef, SampleSettings, UserError
 from sdstudio.workspace import Workspace, read_json

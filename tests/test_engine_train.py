@@ -15,10 +15,11 @@ from sdstudio.datasets import open_dataset
 from sdstudio.engine import loss as losses
 from sdstudio.engine import run as running
 from sdstudio.engine.checkpoints import TrainingState, resumable
-from sdstudio.engine.generate import draw, read_images
+from sdstudio.engine.drawing import draw
 from sdstudio.engine.run import Run
 from sdstudio.engine.setup import set_up
 from sdstudio.engine.train import run_train
+from sdstudio.image_folder import read_images
 from sdstudio.jobs.context import STOP_FILE, JobContext
 from sdstudio.models import damage, latest_checkpoint, list_checkpoints, read_checkpoint, resolve_checkpoint
 from sdstudio.schema import LoopConfig, ModelRef, SampleSettings, TrainConfig, UserError

@@ -11,10 +11,12 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from tiny_models import KINDS, SIDE, build, context
 
-from sdstudio.engine import generate
-from sdstudio.engine.generate import draw, read_images, run_generate
+from sdstudio.engine import drawing
+from sdstudio.engine.drawing import draw
+from sdstudio.engine.generate import run_generate
 from sdstudio.engine.metadata import parameters_text
 from sdstudio.engine.pipeline import family_of
+from sdstudio.image_folder import read_images
 from sdstudio.jobs.context import STOP_FILE
 from sdstudio.models import hash_base_model
 from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, SampleSettings, UserError, from_json
@@ -124,13 +126,13 @@ def test_what_is_there_is_not_drawn_again(tiny: Path, ws: Workspace, monkeypatch
     with (out / "images.jsonl").open("a") as file:
         file.write('{"file": "torn')
     sampled: list[str] = []
-    sample = generate.sample
+    sample = drawing.sample
 
     def counted(pipeline: object, prompts: list[str], *rest: object) -> list[object]:
         sampled.extend(prompts)
         return sample(pipeline, prompts, *rest)
 
-    monkeypatch.setattr(generate, "sample", counted)
+    monkeypatch.setattr(drawing, "sample", counted)
     told: list[GeneratedImage] = []
     again = draw(ws, model, ["a toy", "a cat", "a cat"], [1, 2, 2], QUICK, out, on_image=told.append)
     assert sampled == ["a cat"]

@@ -9,8 +9,9 @@ from PIL import Image
 from tiny_models import KINDS, build
 
 from sdstudio import registry
-from sdstudio.engine.generate import draw, sample
+from sdstudio.engine.drawing import draw
 from sdstudio.engine.pipeline import family_of
+from sdstudio.engine.sampling import sample
 from sdstudio.guidance import attend_and_excite, composable
 from sdstudio.models import STARTER
 from sdstudio.prompts import escape, plain

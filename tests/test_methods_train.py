@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from tiny_models import build, context, make_dataset, metrics
 
 from sdstudio import registry
-from sdstudio.engine.generate import draw, draw_with
+from sdstudio.engine.drawing import draw, draw_with
 from sdstudio.engine.pipeline import load_model
 from sdstudio.engine.run import Run
 from sdstudio.engine.train import run_train

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdstudio.prompts import Composed, Part, compose, has_syntax, parse, plain
+from sdstudio.prompts import Composed, Part, compose, parse, plain
 from sdstudio.schema import UserError
 
 
@@ -83,7 +83,6 @@ def test_escaped_text_means_itself(text: str) -> None:
 def test_plain_words() -> None:
     assert plain("a (red:1.4) [cat] BREAK on  the moon") == "a red cat on the moon"
     assert plain("a (cat) :1.2 AND a hat AND NOT rain") == "a cat, a hat"
-    assert has_syntax("a (cat)") and has_syntax("a BREAK b") and not has_syntax(r"a \(cat\)")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from sdstudio.bulk.spreading import Row, spread
+from sdstudio.image_folder import list_image, read_images
 from sdstudio.jobs.context import JobContext
 from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, SampleSettings, from_json, to_json
 from sdstudio.workspace import Workspace
@@ -38,7 +39,7 @@ class Painter:
         return made
 
     def _draw(self, model: str, rows: list[Row], part: Path) -> list[GeneratedImage]:
-        from sdstudio.engine.generate import draw_with, load_for_drawing
+        from sdstudio.engine.drawing import draw_with, load_for_drawing
 
         ref = from_json(ModelRef, json.loads(model))
         if model != self._name:
@@ -50,7 +51,7 @@ class Painter:
 
 def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:
     """As `engine.generate.run_generate`, for more pictures than one machine draws in the time there is."""
-    from sdstudio.engine.generate import flag_logger, list_image, planned, read_images
+    from sdstudio.engine.generate import flag_logger, planned
 
     prompts, seeds = planned(config, ctx)
     parts, log_flags = ctx.folder / PARTS_FOLDER, flag_logger(ctx.log)

@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sdstudio.engine.generate import sample, write_image
 from sdstudio.engine.metadata import png_info
 from sdstudio.engine.pipeline import LoadedModel
+from sdstudio.engine.sampling import sample
+from sdstudio.image_folder import write_image
 from sdstudio.methods.parts import is_small
 from sdstudio.schema import GeneratedImage, ModelRef, SampleSettings
 

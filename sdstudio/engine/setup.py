@@ -15,9 +15,10 @@ from sdstudio.engine.captions import weighted
 from sdstudio.engine.checkpoints import TrainingState
 from sdstudio.engine.data import Material, TrainingData
 from sdstudio.engine.distributed import first_alone, start
+from sdstudio.engine.drawing import draw_with
 from sdstudio.engine.examples import Gathered, gather, kept_snapshot
 from sdstudio.engine.fused import fuse_lora
-from sdstudio.engine.generate import draw_with, flag_logger
+from sdstudio.engine.generate import flag_logger
 from sdstudio.engine.latents import LatentCache
 from sdstudio.engine.loss import noise_schedule
 from sdstudio.engine.optimizers import check_optimizer, make_optimizer, make_scheduler

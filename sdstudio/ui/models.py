@@ -45,8 +45,3 @@ def _trained(found: FoundCheckpoint, titles: Mapping[str, str]) -> ModelRef:
     return ModelRef(
         base_model=found.checkpoint.base_model, checkpoint=str(found.path), label=f"{title}, step {found.step}"
     )
-
-
-def latest_of_run(models: Mapping[str, ModelRef], run: str) -> str:
-    """The reference of the run's newest checkpoint in `models`; '' when it has none."""
-    return next((ref for ref in models if ref.startswith(f"runs/{run}/")), "")

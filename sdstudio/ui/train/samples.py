@@ -5,9 +5,9 @@ from pathlib import Path
 
 import streamlit as st
 
+from sdstudio.image_folder import read_images
 from sdstudio.schema import Job
 from sdstudio.ui.files import job_png_url
-from sdstudio.ui.pictures import read_images
 from sdstudio.workspace import Workspace
 
 STEPS_SHOWN = 24

@@ -1,0 +1,156 @@
+"""Pictures from a model into a folder: every setting inside each PNG, nothing drawn twice."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline
+
+from sdstudio.engine.metadata import png_info
+from sdstudio.engine.pipeline import LoadedModel, check_side, load_model, pick_device
+from sdstudio.engine.sampling import ShouldStop, sample
+from sdstudio.image_folder import read_images, write_image
+from sdstudio.methods.negatives import avoiding
+from sdstudio.prompts import compose
+from sdstudio.sampling.prompting import tokens_used, windows
+from sdstudio.schema import GeneratedImage, ModelRef, SampleSettings
+from sdstudio.words import count
+from sdstudio.workspace import Workspace
+
+OnImage = Callable[[GeneratedImage], None]
+
+
+def draw(
+    ws: Workspace,
+    model: ModelRef,
+    prompts: list[str],
+    seeds: list[int],
+    settings: SampleSettings,
+    folder: Path,
+    on_image: OnImage | None = None,
+    should_stop: ShouldStop | None = None,
+) -> list[GeneratedImage]:
+    """One picture per (prompts[i], seeds[i]) from `model`, as PNG files and lines of `images.jsonl` in `folder`.
+
+    A picture that `folder` already holds with the same model weights, prompt, seed and settings is not drawn again.
+    `on_image` is called with each picture, old or new. When `should_stop()` turns true, drawing ends within one
+    denoising step and what is finished is returned; otherwise the result is in the order of the prompts.
+    `settings.seed` is ignored. Raises UserError for a missing model, a checkpoint that does not fit, or a wrong size.
+    """
+    loaded = load_for_drawing(ws, model)
+    return draw_with(loaded, model, prompts, seeds, settings, folder, on_image, should_stop)
+
+
+def load_for_drawing(ws: Workspace, model: ModelRef) -> LoadedModel:
+    """The model, in half precision where there is a GPU. Raises UserError as `load_model` does."""
+    return load_model(ws, model, torch.float16 if pick_device().type == "cuda" else torch.float32)
+
+
+def draw_with(
+    loaded: LoadedModel,
+    model: ModelRef,
+    prompts: list[str],
+    seeds: list[int],
+    settings: SampleSettings,
+    folder: Path,
+    on_image: OnImage | None = None,
+    should_stop: ShouldStop | None = None,
+) -> list[GeneratedImage]:
+    """`draw` with a model that is in memory already."""
+    pipeline = loaded.family.pipeline(loaded.pipeline, settings.scheduler).to(pick_device())
+    pipeline.set_progress_bar_config(disable=True)
+    width, height = (
+        check_side(pipeline, side, what) for side, what in ((settings.width, "width"), (settings.height, "height"))
+    )
+    asked = {prompt: avoiding(prompt, loaded.negative_parts) for prompt in prompts}
+    cut = _cut_flags(pipeline, list(asked.values()), settings.negative_prompt)
+    wanted = [
+        GeneratedImage(
+            file="",
+            prompt=prompt,
+            negative_prompt=settings.negative_prompt,
+            seed=seed,
+            model=model,
+            checkpoint_hash=loaded.checkpoint_hash,
+            settings=replace(settings, seed=seed),
+            width=width,
+            height=height,
+            flags=loaded.flags + cut[asked[prompt]],
+        )
+        for prompt, seed in zip(prompts, seeds, strict=True)
+    ]
+    wanted = [replace(image, file=_file_name(image, loaded.base_hash)) for image in wanted]
+    finished = {image.file: replace(image, model=model) for image in read_images(folder)}
+    for image in dict.fromkeys(image.file for image in wanted if image.file in finished):
+        _tell(on_image, finished[image])
+    sampler = type(pipeline.scheduler).__name__
+    missing = list({image.file: image for image in wanted if image.file not in finished}.values())
+    for batch in _batches(pipeline, missing, settings, asked):
+        prompts, seeds = [asked[item.prompt] for item in batch], [item.seed for item in batch]
+        pictures = sample(pipeline, prompts, seeds, settings, width, height, should_stop)
+        for image, (picture, flags) in zip(batch, pictures, strict=False):
+            item = replace(image, flags=image.flags + flags)
+            write_image(folder, item, picture, png_info(item, sampler, loaded.base_hash, loaded.label))
+            finished[item.file] = item
+            _tell(on_image, item)
+        if len(pictures) < len(batch):
+            break
+    return [finished[image.file] for image in wanted if image.file in finished]
+
+
+def _batches(
+    pipeline: DiffusionPipeline, images: list[GeneratedImage], settings: SampleSettings, asked: dict[str, str]
+) -> Iterator[list[GeneratedImage]]:
+    """Pictures to draw together: those whose prompts are equally long in windows, lest one changes another's.
+
+    `asked` is the text that the model gets for each prompt.
+    """
+    longest: dict[int, list[GeneratedImage]] = {}
+    for image in images:
+        texts = [part.prompt for part in compose(asked[image.prompt])]
+        longest.setdefault(windows(pipeline, [*texts, settings.negative_prompt]), []).append(image)
+    for alike in longest.values():
+        for start in range(0, len(alike), settings.batch_size):
+            yield alike[start : start + settings.batch_size]
+
+
+def _cut_flags(pipeline: DiffusionPipeline, prompts: list[str], negative_prompt: str) -> dict[str, tuple[str, ...]]:
+    """For each prompt, how much of it and of the negative prompt is not read, since only so many windows are."""
+
+    def flags(text: str, what: str) -> tuple[str, ...]:
+        parts = compose(text)
+        lost = sum(used - read for used, read in (tokens_used(pipeline, part.prompt) for part in parts))
+        return (f"{what} too long: its last {count(lost, 'token')} are not read",) if lost else ()
+
+    return {prompt: flags(prompt, "prompt") + flags(negative_prompt, "negative prompt") for prompt in prompts}
+
+
+def _file_name(image: GeneratedImage, base_hash: str) -> str:
+    """Prompt and seed to read, and a key of everything that decides the pixels."""
+    deciding = [
+        base_hash,
+        image.checkpoint_hash,
+        image.prompt,
+        image.negative_prompt,
+        image.seed,
+        image.width,
+        image.height,
+        image.settings.steps,
+        image.settings.guidance_scale,
+        image.settings.scheduler,
+        image.settings.clip_skip,
+        image.settings.guidance,
+        image.settings.guidance_options,
+    ]
+    key = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
+    words = re.sub(r"[^a-z0-9]+", "-", image.prompt.lower())[:40].strip("-") or "no-prompt"
+    return f"{words}-{image.seed}-{key}.png"
+
+
+def _tell(on_image: OnImage | None, image: GeneratedImage) -> None:
+    if on_image is not None:
+        on_image(image)
