@@ -15,6 +15,7 @@ from sdstudio.schema.generating import GenerateConfig as GenerateConfig
 from sdstudio.schema.generating import GeneratedImage as GeneratedImage
 from sdstudio.schema.generating import ModelRef as ModelRef
 from sdstudio.schema.generating import SampleSettings as SampleSettings
+from sdstudio.schema.generating import StartPicture as StartPicture
 from sdstudio.schema.jobs import ENDED as ENDED
 from sdstudio.schema.jobs import Device as Device
 from sdstudio.schema.jobs import Estimate as Estimate

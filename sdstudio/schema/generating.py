@@ -44,6 +44,23 @@ class SampleSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartPicture:
+    """A picture to begin from instead of pure noise, and the part of it that is drawn anew."""
+
+    __pydantic_config__ = STRICT
+    picture: str = option("", "The picture to begin from: a PNG, JPEG or WebP file.")
+    mask: str = option(
+        "", "A picture that is white where the start is drawn anew and black where it stays; empty draws all anew."
+    )
+    strength: float = option(0.75, "Near 0 keeps the start, 1 forgets it where it is drawn anew.", low=0.01, high=1.0)
+    feather: int = option(4, "Width of the edge where drawn and kept parts blend.", low=0, high=128, unit="px")
+    left: int = option(0, "Room to draw, added on the left.", low=0, high=1024, step=8, unit="px", advanced=True)
+    right: int = option(0, "Room to draw, added on the right.", low=0, high=1024, step=8, unit="px", advanced=True)
+    top: int = option(0, "Room to draw, added above.", low=0, high=1024, step=8, unit="px", advanced=True)
+    bottom: int = option(0, "Room to draw, added below.", low=0, high=1024, step=8, unit="px", advanced=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class GenerateConfig:
     """Pictures for each prompt from each model; the same seeds for every model."""
 
@@ -52,6 +69,7 @@ class GenerateConfig:
     prompts: list[str] = option([], "What to draw; one prompt a line.")
     count: int = option(1, "Pictures per prompt.", low=1, high=10_000)
     settings: SampleSettings = field(default_factory=SampleSettings)
+    start: StartPicture | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,3 +89,4 @@ class GeneratedImage:
     width: int
     height: int
     flags: tuple[str, ...] = ()
+    start: StartPicture | None = None

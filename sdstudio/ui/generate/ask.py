@@ -52,7 +52,7 @@ def show_form(workspace: Workspace) -> None:
             "`(red:1.3)` calls a word louder, `[red]` softer; `BREAK` begins a new window of 77 tokens; "
             "with Composable guidance `AND` and `AND NOT` join prompts.",
         )
-        settings = config_form(GenerateConfig, key="generate", skip=("models", "prompts", "settings.guidance"))
+        settings = config_form(GenerateConfig, key="generate", skip=("models", "prompts", "start", "settings.guidance"))
         settings["settings"] |= guidance_picker("generate")
         if st.button("Generate", type="primary", icon=":material/brush:", key="generate"):
             with told():
