@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FLOOR = "Floor: real against real"
 RESULTS_FILE = "results.json"
+PICTURES_FOLDER = "pictures"
 ARROWS = {"higher": "↑", "lower": "↓"}
 
 
@@ -51,14 +52,19 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """`results.json`: a whole comparison. `reference` are the paths of the real pictures, within the workspace."""
+    """`results.json`: a whole comparison. `reference` are the paths of the real pictures, within the workspace.
+
+    Of its pictures `drawn` were drawn for it, in `drawing_seconds`; the others were there.
+    """
 
     protocol: Protocol
     protocol_hash: str
     created: float
     rows: tuple[Row, ...]
     results: tuple[MetricResult, ...]
-    reference: tuple[str, ...] = field(default=())
+    reference: tuple[str, ...] = ()
+    drawn: int = 0
+    drawing_seconds: float = 0.0
 
 
 def read_evaluation(folder: Path) -> Evaluation:

@@ -1,4 +1,4 @@
-"""A comparison: protocol → pictures → features → results → report, all in one folder.
+"""What a protocol asks for, checked before anything is drawn: its rows, their pictures, and the hash of it all.
 
 Every model, the base model always among them, is asked the same prompts with the same seeds, so that rows are paired.
 `{trigger}` in a prompt becomes the trigger words of the checkpoint; the base model, which has none, gets the text of
@@ -8,76 +8,18 @@ the first trained model.
 import hashlib
 import json
 import re
-import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from sdstudio import registry
-from sdstudio.jobs.context import JobContext
 from sdstudio.models import checkpoint_hash, hash_base_model, read_checkpoint, resolve_base_model, resolve_checkpoint
-from sdstudio.results import (
-    FLOOR,
-    RESULTS_FILE,
-    Evaluation,
-    Picture,
-    Row,
-    read_evaluation,
-    read_results,
-    results_table,
-    table_csv,
-    table_latex,
-)
-from sdstudio.schema import GeneratedImage, Metric, ModelRef, Protocol, UserError, to_json
-from sdstudio.words import count
-from sdstudio.workspace import Workspace, atomic_write, write_json
-
-__all__ = ["check_protocol", "protocol_hash", "read_evaluation", "read_results", "results_table", "run_evaluate"]
+from sdstudio.results import FLOOR, Picture, Row
+from sdstudio.schema import Metric, ModelRef, Protocol, UserError, to_json
+from sdstudio.workspace import Workspace
 
 TRIGGER = "{trigger}"
-
-
-def run_evaluate(config: Protocol, ctx: JobContext) -> bool:
-    """Draw what is missing, measure it, and write the results, the tables and the report into the job's folder.
-
-    Pictures that an interrupted run has left are kept, and features are found again by content. Raises UserError,
-    before anything is drawn or written, when the protocol cannot be followed.
-    """
-    from sdstudio.features.cache import CachedEncoder
-    from sdstudio.features.clip import load
-    from sdstudio.measuring import measure, read_reference
-    from sdstudio.report import write_report
-
-    rows = check_protocol(ctx.workspace, config)
-    metrics = _metrics(config)
-    reference = read_reference(ctx.workspace, config.reference)
-    encoder = CachedEncoder(load(config.extractor), ctx.workspace.cache / "features")
-    signature = protocol_hash(config, reference.ids, encoder.encoder.fingerprint)
-    write_json(
-        ctx.folder / "protocol.json",
-        {"hash": signature, "protocol": to_json(config), "reference": list(reference.ids)},
-    )
-    rows = _draw(rows, config, ctx)
-    if ctx.should_stop():
-        return False
-    results = measure(rows, metrics, reference, config.extractor, encoder, signature, ctx)
-    if ctx.should_stop():
-        return False
-    evaluation = Evaluation(
-        protocol=config,
-        protocol_hash=signature,
-        created=time.time(),
-        rows=tuple(rows),
-        results=tuple(results),
-        reference=tuple(_within(path, ctx.workspace.root) for path in reference.paths),
-    )
-    atomic_write(ctx.folder / "table.csv", table_csv(results))
-    atomic_write(ctx.folder / "table.tex", table_latex(evaluation))
-    write_report(evaluation, ctx.folder, ctx.workspace)
-    write_json(ctx.folder / RESULTS_FILE, to_json(evaluation))
-    ctx.progress(1, 1, "comparison", f"compared {count(len(rows), 'model')}")
-    return True
 
 
 def protocol_hash(protocol: Protocol, reference: Iterable[str] = (), encoder: str = "") -> str:
@@ -93,9 +35,6 @@ def protocol_hash(protocol: Protocol, reference: Iterable[str] = (), encoder: st
         del content["settings"][key]
     content |= {"reference_pictures": sorted(reference), "encoder": encoder}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-# ---------------------------------------------------------------- what is to be done
 
 
 def check_protocol(ws: Workspace, protocol: Protocol) -> list[Row]:
@@ -126,7 +65,7 @@ def check_protocol(ws: Workspace, protocol: Protocol) -> list[Row]:
             raise UserError(f"The {what} {value!r} is there {count} times: give each {what} once.")
     if min(protocol.seeds) < 0:
         raise UserError("A seed is below zero: every model needs the same fixed seeds, so give them as 0 or more.")
-    for metric in _metrics(protocol):
+    for metric in metrics_in(protocol):
         if "drift_prompts" in metric.needs and not protocol.drift_prompts:
             raise UserError(
                 f"{metric.label} needs drift prompts, which have no trigger: add some, or leave {metric.name} out."
@@ -139,7 +78,7 @@ def check_protocol(ws: Workspace, protocol: Protocol) -> list[Row]:
     return _rows(ws, protocol)
 
 
-def _metrics(protocol: Protocol) -> list[Metric]:
+def metrics_in(protocol: Protocol) -> list[Metric]:
     records = registry.load("sdstudio.metrics")
     for name in protocol.metrics:
         if name not in records:
@@ -170,7 +109,7 @@ def _trained_row(ws: Workspace, model: ModelRef) -> Row:
         key=_key(checkpoint.method, f"{base.key} {checkpoint_hash(folder)}"),
         label=model.label or f"{checkpoint.method}, {checkpoint.run}, step {checkpoint.step}",
         role="trained",
-        model=replace(model, checkpoint=_within(folder, ws.root)),
+        model=replace(model, checkpoint=within(folder, ws.root)),
         trigger=checkpoint.trigger,
         base=base.key,
     )
@@ -185,56 +124,13 @@ def _distinct_labels(rows: list[Row]) -> list[Row]:
     return [row if counts[row.label] == 1 else replace(row, label=f"{row.label} ({row.key})") for row in rows]
 
 
-def _within(path: Path, root: Path) -> str:
+def within(path: Path, root: Path) -> str:
     """The path relative to the workspace where it lies in it, so that a copied workspace keeps its meaning."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-# ---------------------------------------------------------------- pictures
-
-
-def _draw(rows: Sequence[Row], protocol: Protocol, ctx: JobContext) -> list[Row]:
-    """The rows with their pictures, as far as the job was not stopped; what lies in the folder is not drawn again."""
-    from sdstudio.engine.drawing import draw
-    from sdstudio.engine.generate import flag_logger
-
-    total = len(rows) * (len(protocol.prompts) + len(protocol.drift_prompts)) * len(protocol.seeds)
-    done = 0
-    drawn = []
-    log_flags = flag_logger(ctx.log)
-    for row in rows:
-        wanted = _wanted(row, protocol)
-
-        def tell(image: GeneratedImage, message: str = f"drawing with {row.label}") -> None:
-            nonlocal done
-            done += 1
-            log_flags(image)
-            ctx.progress(done, total, "pictures", message)
-
-        ctx.progress(done, total, "pictures", f"loading {row.label}")
-        ctx.log(f"Drawing {count(len(wanted), 'picture')} with {row.label}")
-        images = draw(
-            ctx.workspace,
-            row.model,
-            [picture.text for picture in wanted],
-            [picture.seed for picture in wanted],
-            protocol.settings,
-            ctx.folder / "pictures" / row.key,
-            on_image=tell,
-            should_stop=ctx.should_stop,
-        )
-        if ctx.should_stop():
-            break
-        pictures = [
-            replace(picture, file=f"pictures/{row.key}/{image.file}")
-            for picture, image in zip(wanted, images, strict=True)
-        ]
-        flags = dict.fromkeys(flag for image in images for flag in image.flags)
-        drawn.append(replace(row, pictures=tuple(pictures), flags=tuple(flags)))
-    return drawn
-
-
-def _wanted(row: Row, protocol: Protocol) -> list[Picture]:
+def wanted(row: Row, protocol: Protocol) -> list[Picture]:
+    """The pictures that the protocol asks of the row's model, not drawn yet."""
     prompts = [(prompt, False) for prompt in protocol.prompts] + [(prompt, True) for prompt in protocol.drift_prompts]
     return [
         Picture(prompt=prompt, text=_fill_trigger(prompt, row.trigger), seed=seed, file="", drift=drift)
