@@ -24,6 +24,7 @@ class Chunk:
     weights: list[float]
 
 
+@torch.no_grad()
 def prompt_arguments(
     pipeline: DiffusionPipeline, prompts: list[str], negative_prompts: list[str], clip_skip: int = 0
 ) -> dict[str, Tensor]:
@@ -36,21 +37,31 @@ def prompt_arguments(
     found = {}
     for prefix, texts in (("", prompts), ("negative_", negative_prompts)):
         hidden, pooled = embeddings(pipeline, texts, clip_skip, length)
-        if prefix and pipeline.config.get("force_zeros_for_empty_prompt"):
-            empty = torch.tensor([not text for text in texts], device=hidden.device)
-            hidden = hidden.masked_fill(empty[:, None, None], 0.0)
-            pooled = pooled.masked_fill(empty[:, None], 0.0)
+        if prefix:
+            hidden, pooled = without_empty(pipeline, texts, hidden, pooled)
         found[f"{prefix}prompt_embeds"] = hidden
         if pooled is not None:
             found[f"{prefix}pooled_prompt_embeds"] = pooled
     return found
 
 
-@torch.no_grad()
+def without_empty(
+    pipeline: DiffusionPipeline, texts: list[str], hidden: Tensor, pooled: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """The same embeddings, all zeros for empty texts where the model was trained so (SDXL)."""
+    if not pipeline.config.get("force_zeros_for_empty_prompt") or pooled is None:
+        return hidden, pooled
+    empty = torch.tensor([not text for text in texts], device=hidden.device)
+    return hidden.masked_fill(empty[:, None, None], 0.0), pooled.masked_fill(empty[:, None], 0.0)
+
+
 def embeddings(
     pipeline: DiffusionPipeline, texts: list[str], clip_skip: int, length: int
 ) -> tuple[Tensor, Tensor | None]:
-    """Hidden states (N, 77·length, width) and, for SDXL, pooled ones (N, width₂) of each first window."""
+    """Hidden states (N, 77·length, width) and, for SDXL, pooled ones (N, width₂) of each first window.
+
+    With gradients where they are on; what is beyond `length` windows is cut.
+    """
     two = _has_two(pipeline)
     encoders = [pipeline.text_encoder, pipeline.text_encoder_2] if two else [pipeline.text_encoder]
     hidden, pooled = [], None
