@@ -31,12 +31,13 @@ MAY_IMPORT = {
     "sampling": {"schema", "prompts"},
     "guidance": {"schema", "prompts", "sampling"},
     "image_folder": {"schema", "workspace"},
+    "png_text": {"schema"},
     "features": {"schema", "workspace", "models"},
     "metrics": {"schema", "features", "words"},
     "ratings": {"metrics"},
     "engine": {
         "schema", "workspace", "registry", "models", "jobs.context", "datasets", "methods", "families", "guidance",
-        "plan", "words", "prompts", "sampling", "image_folder",
+        "plan", "words", "prompts", "sampling", "image_folder", "png_text",
     },
     "bulk": {"schema", "workspace", "jobs.context", "datasets", "engine", "image_folder"},
     # Before a job is queued, the part that owns its config is asked whether it can be done.

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from diffusers import DiffusionPipeline
 
-from sdstudio.engine.metadata import png_info
+from sdstudio import png_text
 from sdstudio.engine.pipeline import LoadedModel, check_side, load_model, pick_device
 from sdstudio.engine.sampling import ShouldStop, sample
 from sdstudio.image_folder import read_images, write_image
@@ -94,7 +94,7 @@ def draw_with(
         pictures = sample(pipeline, prompts, seeds, settings, width, height, should_stop)
         for image, (picture, flags) in zip(batch, pictures, strict=False):
             item = replace(image, flags=image.flags + flags)
-            write_image(folder, item, picture, png_info(item, sampler, loaded.base_hash, loaded.label))
+            write_image(folder, item, picture, png_text.write(item, sampler, loaded.base_hash, loaded.label))
             finished[item.file] = item
             _tell(on_image, item)
         if len(pictures) < len(batch):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sdstudio.engine.metadata import png_info
+from sdstudio import png_text
 from sdstudio.engine.pipeline import LoadedModel
 from sdstudio.engine.sampling import sample
 from sdstudio.image_folder import write_image
@@ -47,4 +47,4 @@ def draw_samples(model: LoadedModel, ref: ModelRef, prompts: list[str], seed: in
                 height=side,
                 flags=flags,
             )
-            write_image(folder, image, picture, png_info(image, sampler, model.base_hash, ref.label))
+            write_image(folder, image, picture, png_text.write(image, sampler, model.base_hash, ref.label))
