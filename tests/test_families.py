@@ -15,6 +15,7 @@ from sdstudio.families import loading
 from sdstudio.families.loading import PictureSize
 from sdstudio.models import hash_base_model, list_base_models, resolve_base_model
 from sdstudio.schema import UserError
+from sdstudio.schema.samplers import SAMPLERS
 from sdstudio.workspace import Workspace
 
 FAMILY = {"sd1": "sd", "sd2": "sd", "sdxl": "sdxl"}
@@ -90,13 +91,13 @@ def test_the_empty_prompt_of_xl_is_zeros_where_the_model_says_so(tiny: Path) -> 
     assert family.encode_prompts(pipeline, [""])["text_embeds"].any()
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "dpm++2m", "euler", "euler a"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_another_sampler_keeps_weights_and_noise_schedule(sampler: str, tiny: Path) -> None:
     family = family_of(tiny / "sd2")
     pipeline = family.load(tiny / "sd2")
     other = family.pipeline(pipeline, sampler)
     assert other.unet is pipeline.unet
-    assert type(other.scheduler).__name__ == loading.SAMPLERS[sampler][0]
+    assert type(other.scheduler).__name__ == SAMPLERS[sampler].scheduler
     assert other.scheduler.config.prediction_type == "v_prediction"
     assert other.scheduler.config.beta_start == pipeline.scheduler.config.beta_start
 

@@ -13,13 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from sdstudio.models import is_supported, pipeline_class_name
 from sdstudio.schema import UserError
-
-SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "ddim": ("DDIMScheduler", {"clip_sample": False}),
-    "dpm++2m": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "solver_order": 2}),
-    "euler": ("EulerDiscreteScheduler", {}),
-    "euler a": ("EulerAncestralDiscreteScheduler", {}),
-}
+from sdstudio.schema.samplers import OWN, SAMPLERS
 
 
 @dataclass(frozen=True)
@@ -97,11 +91,11 @@ def _first_line(error: Exception) -> str:
 
 
 def with_sampler(pipeline: DiffusionPipeline, sampler: str) -> DiffusionPipeline:
-    """The same weights under another sampler; 'default' is the one that the model came with."""
-    if sampler == "default":
+    """The same weights under another sampler of `schema.samplers`."""
+    if sampler == OWN:
         return pipeline
-    class_name, settings = SAMPLERS[sampler]
-    scheduler = getattr(diffusers, class_name).from_config(pipeline.scheduler.config, **settings)
+    chosen = SAMPLERS[sampler]
+    scheduler = getattr(diffusers, chosen.scheduler).from_config(pipeline.scheduler.config, **chosen.settings)
     return type(pipeline)(**{**pipeline.components, "scheduler": scheduler}, **_flags(pipeline))
 
 

@@ -11,6 +11,7 @@ from sdstudio.schema.annotating import TryCaptionsConfig as TryCaptionsConfig
 from sdstudio.schema.evaluating import Comparison as Comparison
 from sdstudio.schema.evaluating import MetricResult as MetricResult
 from sdstudio.schema.evaluating import Protocol as Protocol
+from sdstudio.schema.generating import Extra as Extra
 from sdstudio.schema.generating import GenerateConfig as GenerateConfig
 from sdstudio.schema.generating import GeneratedImage as GeneratedImage
 from sdstudio.schema.generating import ModelRef as ModelRef

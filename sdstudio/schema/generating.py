@@ -3,17 +3,37 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from sdstudio.schema.samplers import SAMPLER_NAMES
 from sdstudio.validation import STRICT, option
 
 
 @dataclass(frozen=True, kw_only=True)
+class Extra:
+    """A further checkpoint on the same base model, at `weight` times its strength."""
+
+    __pydantic_config__ = STRICT
+    checkpoint: str
+    weight: float = option(1.0, "How strongly it counts; 0 not at all.", low=-2.0, high=2.0, step=0.05)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelRef:
-    """A model to ask: a base model, or a base model with one checkpoint folder on it."""
+    """A model to ask: a base model, or a base model with checkpoint folders on it.
+
+    `weight` multiplies what `checkpoint` has learned, `extras` are put on after it.
+    """
 
     __pydantic_config__ = STRICT
     base_model: str = "starter"
     checkpoint: str = ""
     label: str = ""
+    weight: float = option(1.0, "How strongly its checkpoint counts; 0 not at all.", low=-2.0, high=2.0, step=0.05)
+    extras: list[Extra] = field(default_factory=list)
+
+    @property
+    def checkpoints(self) -> tuple[Extra, ...]:
+        """All that is put on the base model, in order."""
+        return (*([Extra(checkpoint=self.checkpoint, weight=self.weight)] if self.checkpoint else []), *self.extras)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +52,7 @@ class SampleSettings:
     scheduler: str = option(
         "default",
         "The sampler; 'default' is the model's own.",
-        choices=("default", "ddim", "dpm++2m", "euler", "euler a"),
+        choices=SAMPLER_NAMES,
         advanced=True,
     )
     clip_skip: int = option(
