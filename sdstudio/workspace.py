@@ -7,6 +7,7 @@ import secrets
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,29 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not a text file in UTF-8.") from error
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is not valid JSON (line {error.lineno}: {error.msg}).") from error
+
+
+def append_json(path: Path, value: Any) -> None:
+    """Add `value` as one line of JSON, on the disk when this returns; a line that a crash has torn is ended first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    with path.open("ab+") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_json_lines(path: Path) -> Iterator[Any]:
+    """The values of the file's lines, torn ones passed over; none where there is no file."""
+    try:
+        lines = path.read_bytes().split(b"\n")  # texts may hold other line ends
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
