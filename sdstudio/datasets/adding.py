@@ -150,10 +150,10 @@ def _prepare(folder: Path, new: NewPicture, origin: str) -> Step:
         return RefusedPicture(str(error))  # without its traceback, which holds the pixels that were read so far
     caption = clean_caption(new.caption)
     source = new.source if caption else ""
-    files = [folder / "images" / f"{picture.id}.{picture.extension}"]
+    files = [folder.joinpath("images", f"{picture.id}.{picture.extension}")]
     write_file(files[0], picture.data)
     if picture.thumb:
-        files.append(folder / "thumbs" / f"{picture.id}.jpg")
+        files.append(folder.joinpath("thumbs", f"{picture.id}.jpg"))
         write_file(files[1], picture.thumb)
     return Prepared(
         image=CaptionedImage(

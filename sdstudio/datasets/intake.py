@@ -4,7 +4,7 @@ import ctypes
 import io
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
 from threading import Condition
@@ -111,7 +111,7 @@ def _read(opened: Image.Image, data: bytes, origin: str) -> Picture:
     needed = pixels * _copies(opened, orientation)
     if needed > MAX_PIXELS:
         raise _too_many_pixels(_copies(opened, orientation))
-    with _room.taken(needed):
+    with _room.taken(needed) if needed else nullcontext():
         try:
             return _decoded(opened, data, origin, orientation)
         finally:
@@ -125,7 +125,8 @@ def _decoded(opened: Image.Image, data: bytes, origin: str, orientation: int) ->
     if opened.format in _JPEG and _as_it_is(opened, orientation):
         opened.draft(None, _drafted(size, len(data)))
     opened.load()
-    orientation = _orientation(opened)  # what a PNG says of it may come behind its pixels
+    if opened.format == "PNG":
+        orientation = _orientation(opened)  # what it says of it may come behind its pixels
     if not _as_it_is(opened, orientation):
         return _rewritten(opened, origin, orientation)
     small = _small(opened, _thumb_size(size))

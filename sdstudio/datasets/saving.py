@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from io import FileIO
 from pathlib import Path
 
 from sdstudio.datasets import history
@@ -151,8 +152,10 @@ def _fill_caption(connection: sqlite3.Connection, known: Known) -> Added:
 def write_file(path: Path, data: bytes) -> None:
     """A file of that name holds the same, or is the beginning that a killed import left: it is replaced whole."""
     try:
-        with path.open("xb", buffering=0) as file:
-            file.write(data)
+        with FileIO(path, "x") as file:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
     except FileExistsError:
         beside = path.with_name(f".{secrets.token_hex(8)}")
         beside.write_bytes(data)

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from posixpath import basename, dirname, join, splitext
 
 from sdstudio.datasets.sources.offer import Refused, TreeFile
 from sdstudio.datasets.tables import Table
@@ -18,16 +19,16 @@ _KOHYA = re.compile(r"(\d{1,3})_(.*\S.*)")
 class Captions:
     """Captions by the path of their picture; `problems` are (file, reason) of those that could not be used."""
 
-    texts: dict[PurePosixPath, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
     problems: Refused = field(default_factory=list)
 
 
 def is_sidecar(file: TreeFile) -> bool:
-    return file.path.suffix.lower() in SIDECARS
+    return file.path.lower().endswith(SIDECARS)
 
 
 def read_captions(
-    pictures: Sequence[TreeFile], sidecars: Sequence[TreeFile], tables: Mapping[PurePosixPath, Table], lines: str
+    pictures: Sequence[TreeFile], sidecars: Sequence[TreeFile], tables: Mapping[str, Table], lines: str
 ) -> Captions:
     """Match sidecars and tables of file names with `pictures`.
 
@@ -38,17 +39,17 @@ def read_captions(
     known = {picture.path for picture in pictures}
     by_stem = defaultdict(list)
     for path in known if tables or sidecars else ():
-        by_stem[path.with_suffix("")].append(path)
+        by_stem[splitext(path)[0]].append(path)
     for path, table in tables.items():
         _take_table(captions, path, table, known, by_stem)
-    for file in sorted(sidecars, key=lambda file: -SIDECARS.index(file.path.suffix.lower())):
+    for file in sorted(sidecars, key=lambda file: -SIDECARS.index(splitext(file.path)[1].lower())):
         try:
-            described = by_stem.get(file.path.with_suffix(""))
+            described = by_stem.get(splitext(file.path)[0])
             if not described:
                 raise UserError("There is no picture of this name for the caption.")
             captions.texts.update(dict.fromkeys(described, first_line(file) if lines == "first" else _text(file)))
         except UserError as error:
-            captions.problems.append((str(file.path), str(error)))
+            captions.problems.append((file.path, str(error)))
     return captions
 
 
@@ -66,20 +67,23 @@ def _text(file: TreeFile) -> str:
 
 def _take_table(
     captions: Captions,
-    path: PurePosixPath,
+    path: str,
     table: Table,
-    known: set[PurePosixPath],
-    by_stem: Mapping[PurePosixPath, list[PurePosixPath]],
+    known: set[str],
+    by_stem: Mapping[str, list[str]],
 ) -> None:
     """File names are relative to the table, as in Hugging Face's ImageFolder; kohya's leave the extension out."""
     problems: list[str] = []
+    folder = dirname(path)
     for row in table.rows(problems):
-        picture = path.parent / row.name
+        picture = join(folder, row.name)
+        if picture not in known:
+            picture = str(PurePosixPath(picture))  # such as ./a.jpg
         described = [picture] if picture in known else by_stem.get(picture, [])
         captions.texts.update(dict.fromkeys(described, row.caption))
         if not described:
             problems.append(f"{row.place} names {row.name!r}, which is not there.")
-    captions.problems += [(str(path), problem) for problem in problems]
+    captions.problems += [(path, problem) for problem in problems]
 
 
 @dataclass(frozen=True)
@@ -90,14 +94,14 @@ class KohyaFolder:
     words: str
 
 
-def kohya_folders(pictures: Sequence[TreeFile]) -> dict[PurePosixPath, KohyaFolder]:
+def kohya_folders(pictures: Sequence[TreeFile]) -> dict[str, KohyaFolder]:
     """The folders of `pictures` as kohya's trainer reads their names; empty unless every one has such a name.
 
     Up to 999 repeats: a folder `2023_holiday` is a year's pictures.
     """
     folders = {}
-    for parent in {picture.path.parent for picture in pictures}:
-        match = _KOHYA.fullmatch(parent.name)
+    for parent in {dirname(picture.path) for picture in pictures}:
+        match = _KOHYA.fullmatch(basename(parent))
         if match is None:
             return {}
         folders[parent] = KohyaFolder(int(match[1]), match[2].strip())

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from posixpath import splitext
 from typing import Any
 
 from sdstudio.datasets.sources.offer import TreeFile
@@ -49,13 +50,13 @@ def lack_of_captions(name: str, table: Table) -> list[str]:
 
 
 def is_table(file: TreeFile) -> bool:
-    return file.path.suffix.lower() in SUFFIXES
+    return file.path.lower().endswith(SUFFIXES)
 
 
 def open_table(file: TreeFile, picture_column: str = "", caption_column: str = "") -> Table:
     """Find the columns of `file` (empty names: the usual ones); a UserError when it is not a table of pictures."""
     readers = {".csv": _open_csv, ".jsonl": _open_jsonl, ".json": _open_json, ".parquet": _open_parquet}
-    return readers[file.path.suffix.lower()](file, picture_column, caption_column)
+    return readers[splitext(file.path)[1].lower()](file, picture_column, caption_column)
 
 
 # ---------------------------------------------------------------- columns

@@ -1,7 +1,5 @@
 """What a caption and a file name may hold."""
 
-from pathlib import PurePosixPath
-
 
 def clean_caption(text: str) -> str:
     """One line: line breaks become spaces, ends are stripped, what UTF-8 cannot hold is replaced."""
@@ -16,6 +14,7 @@ def printable(text: str) -> str:
 
 def clean_file_name(name: str) -> str:
     """A relative path with '/' between its parts, without '..', drive or control characters."""
-    printable = "".join(letter if letter.isprintable() else "_" for letter in name.replace("\\", "/"))
-    parts = [part for part in PurePosixPath(printable.replace(":", "_")).parts if part not in ("/", "..")]
+    if not name.isprintable():
+        name = "".join(letter if letter.isprintable() else "_" for letter in name)
+    parts = [part for part in name.replace("\\", "/").replace(":", "_").split("/") if part not in ("", ".", "..")]
     return "/".join(parts) or "picture"

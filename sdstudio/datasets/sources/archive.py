@@ -56,7 +56,7 @@ def members(archive: zipfile.ZipFile) -> tuple[list[TreeFile], Refused]:
         if reason:
             refused.append((str(path), reason))
         else:
-            files.append(TreeFile(path=path, size=info.file_size, open=partial(archive.open, info)))
+            files.append(TreeFile(path=str(path), size=info.file_size, open=partial(archive.open, info)))
     return files, refused
 
 

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from sdstudio.datasets.sidecars import first_line
@@ -105,7 +105,7 @@ def _pictures(subset: Subset, refused: Refused) -> Iterator[Candidate]:
     if not subset.folder.is_dir():
         refused.append((str(subset.folder), "There is no such folder; say in the config where it is now."))
         return
-    files = sorted(subset.folder.iterdir(), key=lambda file: natural(PurePosixPath(file.name)))
+    files = sorted(subset.folder.iterdir(), key=lambda file: natural(file.name))
     described = _metadata(subset)
     for file in files:
         if file.suffix.lower() not in PICTURES or not file.is_file():
@@ -147,7 +147,7 @@ def _without(table: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _tree_file(path: Path) -> TreeFile:
-    return TreeFile.of(path, PurePosixPath(path.name), path.stat().st_size)
+    return TreeFile.of(path, path.name, path.stat().st_size)
 
 
 RECORD = Source(name="kohya", label="Dataset config of kohya's trainer (TOML)", detect=detect, open=open_config)

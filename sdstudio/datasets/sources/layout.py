@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import PurePosixPath
+from posixpath import dirname
 
 from sdstudio.datasets.sidecars import KohyaFolder, is_sidecar, kohya_folders, read_captions
 from sdstudio.datasets.sources.offer import Candidate, Offer, Refused, TreeFile, natural
@@ -30,9 +31,8 @@ def offer_tree(where: str, files: Sequence[TreeFile], refused: Refused, config: 
         config.caption_lines,
     )
     kohya = kohya_folders(pictures) if config.kohya_folders else {}
-    for file in pictures:
-        if file.path.parent in kohya:
-            captions.texts.setdefault(file.path, kohya[file.path.parent].words)
+    for file in pictures if kohya else ():
+        captions.texts.setdefault(file.path, kohya[dirname(file.path)].words)
     whole = {path: table for path, table in tables.items() if table.embeds}
     refused = [*refused, *problems, *captions.problems]
     return Offer(
@@ -41,33 +41,33 @@ def offer_tree(where: str, files: Sequence[TreeFile], refused: Refused, config: 
         total=len(pictures) + sum(table.count for table in whole.values()),
         refused=refused,
         notes=[
-            *(note for path, table in tables.items() for note in lack_of_captions(str(path), table)),
+            *(note for path, table in tables.items() for note in lack_of_captions(path, table)),
             *(_kohya_note(path, folder) for path, folder in sorted(kohya.items())),
         ],
     )
 
 
-def _open_tables(files: Sequence[TreeFile], config: ImportConfig) -> tuple[dict[PurePosixPath, Table], Refused]:
-    tables: dict[PurePosixPath, Table] = {}
+def _open_tables(files: Sequence[TreeFile], config: ImportConfig) -> tuple[dict[str, Table], Refused]:
+    tables: dict[str, Table] = {}
     problems: Refused = []
     for file in files:
         try:
             tables[file.path] = open_table(file, config.picture_column, config.caption_column)
         except UserError as error:
-            problems.append((str(file.path), str(error)))
+            problems.append((file.path, str(error)))
     return tables, problems
 
 
 def _pictures(
     pictures: Sequence[TreeFile],
-    texts: dict[PurePosixPath, str],
-    whole: dict[PurePosixPath, Table],
+    texts: dict[str, str],
+    whole: dict[str, Table],
     refused: Refused,
 ) -> Iterator[Candidate]:
     for file in pictures:
-        yield Candidate(name=str(file.path), caption=texts.get(file.path, ""), read=file.read)
+        yield Candidate(name=file.path, caption=texts.get(file.path, ""), read=file.read)
     for path, table in whole.items():
-        yield from embedded(str(path), table, refused)
+        yield from embedded(path, table, refused)
 
 
 def embedded(table_name: str, table: Table, refused: Refused) -> Iterator[Candidate]:
@@ -82,7 +82,7 @@ def embedded(table_name: str, table: Table, refused: Refused) -> Iterator[Candid
     refused += [(table_name, problem) for problem in problems]
 
 
-def _kohya_note(path: PurePosixPath, folder: KohyaFolder) -> str:
+def _kohya_note(path: str, folder: KohyaFolder) -> str:
     return (
         f"{path} is named as kohya's trainer wants it: its pictures without a caption get {folder.words!r}; "
         f"its {folder.repeats} repeats stay in the file names only."

@@ -4,11 +4,15 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from functools import partial
+from io import FileIO
+from pathlib import Path
 from typing import IO
 
 from sdstudio.datasets.intake import DAMAGED, MAX_BYTES, TOO_MANY_BYTES, RefusedPicture
 from sdstudio.schema import ImportConfig
+
+_DIGITS = re.compile("([0-9]+)")
 
 Refused = list[tuple[str, str]]
 """(file, reason) of everything that was not taken."""
@@ -53,17 +57,20 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class TreeFile:
-    """A file of a folder or of a zip file; `path` is relative to its root, `local` is where it lies on this machine."""
+    """A file of a folder or of a zip file.
 
-    path: PurePosixPath
+    `path` is relative to its root, with '/' between its parts; `local` is where it lies on this machine.
+    """
+
+    path: str
     size: int
     open: Callable[[], IO[bytes]]
-    local: Path | None = None
+    local: str = ""
 
     @classmethod
-    def of(cls, path: Path, name: PurePosixPath, size: int) -> "TreeFile":
+    def of(cls, path: str | Path, name: str, size: int) -> "TreeFile":
         """A file on this machine, called `name` here."""
-        return cls(path=name, size=size, open=lambda: path.open("rb"), local=path)
+        return cls(path=name, size=size, open=partial(FileIO, path), local=str(path))
 
     def read(self) -> bytes:
         """All of its bytes; a RefusedPicture when it is too large, damaged or cannot be read."""
@@ -78,9 +85,9 @@ class TreeFile:
             raise RefusedPicture(DAMAGED) from error
 
 
-def natural(path: PurePosixPath) -> list[list[str | int]]:
-    """A sort key that puts img2 before img10."""
-    return [[int(piece) if piece.isdecimal() else piece for piece in re.split("([0-9]+)", part)] for part in path.parts]
+def natural(path: str) -> list[list[str | int]]:
+    """A sort key that puts img2 before img10, and a folder's own files together."""
+    return [[int(piece) if piece.isdecimal() else piece for piece in _DIGITS.split(part)] for part in path.split("/")]
 
 
 def is_clutter(name: str) -> bool:

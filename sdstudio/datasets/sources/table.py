@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from sdstudio.datasets.intake import RefusedPicture
 from sdstudio.datasets.sources.layout import embedded
@@ -24,7 +24,7 @@ def open_file(config: ImportConfig) -> Iterator[Offer]:
         raise UserError(f"There is no table {config.folder!r}; give a .csv, .jsonl, .json or .parquet file.")
     try:
         table = open_table(
-            TreeFile.of(path, PurePosixPath(path.name), path.stat().st_size),
+            TreeFile.of(path, path.name, path.stat().st_size),
             config.picture_column,
             config.caption_column,
         )
@@ -49,7 +49,7 @@ def _named(path: Path, table: Table, refused: Refused) -> Iterator[Candidate]:
 def _read(path: Path) -> bytes:
     if not path.is_file():
         raise RefusedPicture("There is no such file beside the table.")
-    return TreeFile.of(path, PurePosixPath(path.name), path.stat().st_size).read()
+    return TreeFile.of(path, path.name, path.stat().st_size).read()
 
 
 RECORD = Source(name="table", label="Table (CSV, JSONL, JSON or Parquet)", detect=detect, open=open_file)
