@@ -32,7 +32,8 @@ MAY_IMPORT = {
     "guidance": {"schema", "prompts", "sampling"},
     "image_folder": {"schema", "workspace"},
     "png_text": {"schema"},
-    "features": {"schema", "workspace", "models"},
+    "collection": {"schema", "workspace", "image_folder", "datasets"},
+    "features": {"schema", "workspace", "models", "registry"},
     "metrics": {"schema", "features", "words"},
     "ratings": {"metrics"},
     "engine": {
