@@ -1,32 +1,33 @@
-"""From the pictures of every row to the cells of the comparison."""
+"""From the pictures of every row to the cells of the comparison, one encoder after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from sdstudio.datasets import open_dataset
 from sdstudio.jobs.context import JobContext
-from sdstudio.metrics.sample import EXPLORATORY, Pictures, Sample
+from sdstudio.metrics.sample import EXPLORATORY, NOT_COMPUTED, Sample
 from sdstudio.metrics.statistics import compare
 from sdstudio.models import read_checkpoint, resolve_checkpoint
-from sdstudio.prompts import plain
-from sdstudio.results import FLOOR, Picture, Row
+from sdstudio.results import FLOOR, Row
 from sdstudio.schema import Metric, MetricResult, Snapshot, UserError, from_json
+from sdstudio.views import View, part
 from sdstudio.words import count
 from sdstudio.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
     from sdstudio.features.cache import CachedEncoder
 
+WEIGHTS = "features"
+"""The folder of the workspace's models that holds the weights of encoders."""
+
 
 @dataclass(frozen=True)
 class Reference:
-    """The real pictures, in the order of their ids (the sha256 of each file); none where a protocol has none."""
+    """Real pictures, in the order of their ids (the sha256 of each file); none where a protocol has none."""
 
     ids: tuple[str, ...] = ()
     paths: tuple[Path, ...] = ()
@@ -56,27 +57,65 @@ def measure(
     signature: str,
     ctx: JobContext,
 ) -> list[MetricResult]:
-    """All cells, row by row in the order of `rows`, then the floor's; what there is when the job is stopped.
+    """All cells, row by row in the order of `rows`, then the floor's; nothing when the job is stopped.
 
-    `extractor` is the protocol's, `signature` its hash, which decides how the reference is halved for the floor.
+    `extractor` is the protocol's, `signature` its hash, which decides how the reference is halved for the floor. The
+    features of one encoder at a time are in memory; where its weights are missing its cells say so.
     """
-    total = len(reference.paths) + sum(len(row.pictures) for row in rows) + 1
-    ctx.progress(0, total, "pictures", "looking at the reference")
-    real = _real(reference, encoder) if reference.paths else None
-    done = len(reference.paths)
-    samples: dict[str, Sample] = {}
-    for row in rows:
-        ctx.progress(done, total, "pictures", f"looking at the pictures of {row.label}")
+    from sdstudio.features.choosing import Encoders
+    from sdstudio.features.weights import WeightsMissing
+
+    encoders = Encoders(encoder, extractor == "starter", ctx.workspace.models / WEIGHTS)
+    by_encoder: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        by_encoder.setdefault(encoders.name_for(metric), []).append(metric)
+    trained_on = _training(ctx.workspace, rows, metrics)
+    found: dict[tuple[str, str], MetricResult] = {}
+    for name, group in by_encoder.items():
+        try:
+            view = View(encoders.load(name) if name else None)
+        except WeightsMissing as missing:
+            found |= _not_computed(rows, group, encoders.records[name].label, str(missing), len(reference.ids))
+            continue
+        foreign = [row.key for row in rows if name and encoders.is_foreign(name, row.model.base_model)]
+        samples = _samples(rows, reference, trained_on, view, foreign, ctx)
         if ctx.should_stop():
             return []
-        samples[row.key] = _sample(row, real, reference, extractor, encoder, ctx)
-        done += len(row.pictures)
-    found = {key: {metric.name: metric.compute(sample) for metric in metrics} for key, sample in samples.items()}
-    results = [_paired(cell, found[row.base][name], row) for row in rows for name, cell in found[row.key].items()]
-    if real is None:
-        return results
-    floor = _floor(real, len(samples[rows[0].key].generated), encoder, signature)
-    return results + [metric.compute(floor) for metric in metrics if "reference" in metric.needs]
+        found |= {(key, metric.name): metric.compute(sample) for key, sample in samples.items() for metric in group}
+        floor = _floor(samples[rows[0].key], view, signature)
+        if floor:
+            found |= {(FLOOR, metric.name): metric.compute(floor) for metric in group if _has_floor(metric)}
+    results = [
+        _paired(found[row.key, metric.name], found[row.base, metric.name], row) for row in rows for metric in metrics
+    ]
+    return results + [found[FLOOR, metric.name] for metric in metrics if (FLOOR, metric.name) in found]
+
+
+def _has_floor(metric: Metric) -> bool:
+    return {"prompts", "reference"} <= set(metric.needs)
+
+
+def _not_computed(
+    rows: Sequence[Row], metrics: Sequence[Metric], encoder: str, missing: str, references: int
+) -> dict[tuple[str, str], MetricResult]:
+    """Cells without a value that say why: nothing is put in the place of a missing encoder."""
+    return {
+        (row.key, metric.name): MetricResult(
+            metric=metric.name,
+            model=row.label,
+            value=None,
+            interval=None,
+            n_generated=len(
+                [picture for picture in row.pictures if picture.drift == ("drift_prompts" in metric.needs)]
+            ),
+            n_reference=references if "reference" in metric.needs else 0,
+            extractor=encoder,
+            preprocessing="",
+            flags=(f"{NOT_COMPUTED}: {missing}",),
+        )
+        for row in rows
+        for metric in metrics
+    }
 
 
 def _paired(result: MetricResult, base: MetricResult, row: Row) -> MetricResult:
@@ -85,23 +124,72 @@ def _paired(result: MetricResult, base: MetricResult, row: Row) -> MetricResult:
     return replace(result, versus_base=compare(result.per_prompt, base.per_prompt))
 
 
-def _sample(
-    row: Row, real: Pictures | None, reference: Reference, extractor: str, encoder: "CachedEncoder", ctx: JobContext
-) -> Sample:
-    drift = [picture for picture in row.pictures if picture.drift]
-    flags = list(row.flags)
-    if extractor == "starter" and row.model.base_model != "starter":
-        flags.append("the starter's encoder knows only its small drawn world: choose another extractor")
-    return Sample(
-        model=row.label,
-        generated=_generated([picture for picture in row.pictures if not picture.drift], encoder, ctx.folder),
-        drift=_generated(drift, encoder, ctx.folder) if drift else None,
-        reference=real,
-        extractor=encoder.encoder.label,
-        preprocessing=encoder.encoder.preprocessing,
-        flags=tuple(flags),
-        reference_flags=_reference_flags(ctx.workspace, row, reference),
-    )
+def _samples(
+    rows: Sequence[Row],
+    reference: Reference,
+    trained_on: Mapping[str, Reference],
+    view: View,
+    foreign: Iterable[str],
+    ctx: JobContext,
+) -> dict[str, Sample]:
+    """Each row's sample by its key, the base models' first; as far as the job was not stopped."""
+    total = len(reference.paths) + sum(len(row.pictures) for row in rows)
+    ctx.progress(0, total, "pictures", f"looking at the reference{_with(view)}")
+    real = view.real(reference.ids, reference.paths) if reference.paths else None
+    training = {key: view.real(pictures.ids, pictures.paths) for key, pictures in trained_on.items()}
+    done = len(reference.paths)
+    samples: dict[str, Sample] = {}
+    for row in rows:
+        ctx.progress(done, total, "pictures", f"looking at the pictures of {row.label}{_with(view)}")
+        if ctx.should_stop():
+            break
+        drift = [picture for picture in row.pictures if picture.drift]
+        warning = "the starter's encoder knows only its small drawn world: choose another extractor"
+        samples[row.key] = Sample(
+            model=row.label,
+            key=row.key,
+            folder=ctx.folder,
+            generated=view.drawn([picture for picture in row.pictures if not picture.drift], ctx.folder),
+            drift=view.drawn(drift, ctx.folder) if drift else None,
+            reference=real,
+            training=training.get(row.key),
+            base=samples[row.base].generated if row.base != row.key else None,
+            extractor=view.extractor,
+            preprocessing=view.preprocessing,
+            flags=(*row.flags, warning) if row.key in foreign else row.flags,
+            reference_flags=_reference_flags(ctx.workspace, row, reference),
+        )
+        done += len(row.pictures)
+    return samples
+
+
+def _with(view: View) -> str:
+    return f" with {view.extractor}" if view.extractor else ""
+
+
+def _training(ws: Workspace, rows: Sequence[Row], metrics: Sequence[Metric]) -> dict[str, Reference]:
+    """The pictures that each trained row learned from, where they are still here; nothing where no metric asks.
+
+    A base model, which learned from none of them, is held against those of the first row that grew from it: what it
+    scores is what a model scores that cannot have copied.
+    """
+    if not any("training" in metric.needs for metric in metrics):
+        return {}
+    found: dict[str, Reference] = {}
+    for row in rows:
+        snapshot = _trained_on(ws, row.model.checkpoint) if row.role == "trained" else None
+        if snapshot is None:
+            continue
+        try:
+            store = open_dataset(ws, snapshot.dataset)
+            paths = {image.id: store.image_path(image.id) for image in snapshot.images}
+        except UserError:
+            continue
+        here = tuple(sorted(id for id, path in paths.items() if path.is_file()))
+        if here:
+            found[row.key] = Reference(here, tuple(paths[id] for id in here), snapshot.dataset)
+            found.setdefault(row.base, found[row.key])
+    return found
 
 
 def _reference_flags(ws: Workspace, row: Row, reference: Reference) -> tuple[str, ...]:
@@ -125,61 +213,19 @@ def _trained_on(ws: Workspace, checkpoint: str) -> Snapshot | None:
     return from_json(Snapshot, read_json(found)) if found else None
 
 
-def _generated(pictures: Sequence[Picture], encoder: "CachedEncoder", folder: Path) -> Pictures:
-    paths = [folder / picture.file for picture in pictures]
-    features = encoder.images(paths)
-    words = [plain(picture.text) for picture in pictures]
-    texts = list(dict.fromkeys(words))
-    embeddings = dict(zip(texts, encoder.texts(texts), strict=True))
-    return Pictures(
-        pooled=features.pooled,
-        image=features.embedding,
-        text=np.stack([embeddings[text] for text in words]),
-        groups=tuple(picture.prompt for picture in pictures),
-        truncated=tuple(encoder.encoder.truncated(texts)),
-        source=_source(paths),
-    )
-
-
-def _real(reference: Reference, encoder: "CachedEncoder") -> Pictures:
-    features = encoder.images(reference.paths)
-    return Pictures(
-        pooled=features.pooled,
-        image=features.embedding,
-        text=features.embedding[:0],
-        groups=reference.ids,
-        source=_source(reference.paths),
-    )
-
-
-def _source(paths: Sequence[Path]) -> str:
-    """Format and size of the files, for instance 'PNG 64×64'; beyond three kinds they are only counted."""
-    kinds = set()
-    for path in paths:
-        with Image.open(path) as picture:
-            kinds.add(f"{picture.format} {picture.width}×{picture.height}")
-    return ", ".join(sorted(kinds)) if len(kinds) <= 3 else f"{len(kinds)} formats and sizes"
-
-
-def _floor(real: Pictures, wanted: int, encoder: "CachedEncoder", signature: str) -> Sample:
+def _floor(row: Sample, view: View, signature: str) -> Sample | None:
     """Real against real, what a perfect model would score: two random parts, one of the models' N where it can be."""
+    real, wanted = row.reference, len(row.generated)
+    if real is None:
+        return None
     taken = min(wanted, len(real) // 2)
     order = np.random.default_rng(int(signature[:16], 16)).permutation(len(real))
-    flags = [f"drawn at {taken} vs {len(real) - taken}: the models have {wanted} vs {len(real)}"]
+    flag = f"drawn at {taken} vs {len(real) - taken}: the models have {wanted} vs {len(real)}"
     return Sample(
         model=FLOOR,
-        generated=_part(real, order[:taken]),
-        reference=_part(real, order[taken:]),
-        extractor=encoder.encoder.label,
-        preprocessing=encoder.encoder.preprocessing,
-        flags=tuple(flags),
-    )
-
-
-def _part(pictures: Pictures, index: npt.NDArray[np.intp]) -> Pictures:
-    return replace(
-        pictures,
-        pooled=pictures.pooled[index],
-        image=pictures.image[index],
-        groups=tuple(pictures.groups[place] for place in index),
+        generated=part(real, order[:taken]),
+        reference=part(real, order[taken:]),
+        extractor=view.extractor,
+        preprocessing=view.preprocessing,
+        flags=(flag,),
     )

@@ -38,7 +38,7 @@ def refuse(*_: object) -> None:
 def test_the_starter_says_so_in_its_label(encoder: ClipEncoder) -> None:
     assert encoder.label == f"starter CLIP ({encoder.dimensions}-d)"
     assert "CLIPImageProcessorPil" in encoder.preprocessing and "64×64" in encoder.preprocessing
-    assert registry.load("sdstudio.features")["clip"].dimensions == encoder.dimensions
+    assert registry.load("sdstudio.features")["starter"].dimensions == encoder.dimensions
 
 
 def test_features_are_those_of_the_stock_model(encoder: ClipEncoder, files: list[Path]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from sdstudio.features.clip import BATCH, Array, ClipEncoder, ImageFeatures
+from sdstudio.features.encoding import BATCH, Array, Encoder, ImageFeatures, TextEncoder
 from sdstudio.models import sha256_file
 from sdstudio.workspace import atomic_write
 
@@ -21,7 +21,7 @@ class CachedEncoder:
     made again.
     """
 
-    def __init__(self, encoder: ClipEncoder, folder: Path) -> None:
+    def __init__(self, encoder: Encoder, folder: Path) -> None:
         self.encoder, self.folder = encoder, folder
 
     def images(self, paths: Sequence[Path]) -> ImageFeatures:
@@ -42,7 +42,9 @@ class CachedEncoder:
         return ImageFeatures(np.stack(pooled), np.stack(embedding))
 
     def texts(self, texts: Sequence[str]) -> Array:
-        """Unit embeddings (N, P) of `texts` (at least one), in their order."""
+        """Unit embeddings (N, P) of `texts` (at least one), in their order; P is 0 for an encoder that reads none."""
+        if not isinstance(self.encoder, TextEncoder):
+            return np.zeros((len(texts), 0), np.float32)
         files = [self._file("text " + hashlib.sha256(text.encode()).hexdigest()) for text in texts]
         found = {file: entry["embedding"] for file in files if (entry := _read(file))}
         missing = {file: text for file, text in zip(files, texts, strict=True) if file not in found}
@@ -51,6 +53,10 @@ class CachedEncoder:
                 found[file] = embedding
                 atomic_write(file, save({"embedding": embedding}))
         return np.stack([found[file] for file in files])
+
+    def truncated(self, texts: Sequence[str]) -> list[str]:
+        """Those of `texts` that the encoder cuts."""
+        return self.encoder.truncated(texts) if isinstance(self.encoder, TextEncoder) else []
 
     def _file(self, content: str) -> Path:
         parts = f"{content} {self.encoder.fingerprint} {self.encoder.preprocessing}"

@@ -5,40 +5,29 @@ Radford et al. 2021, arXiv:2103.00020. Takes any CLIPModel folder or Hub id with
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessorPil, CLIPModel
 from transformers.utils import logging
 
+from sdstudio.features.encoding import BATCH, Array, ImageFeatures, default_device, open_rgb
 from sdstudio.models import STARTER, sha256_file
 from sdstudio.schema import Feature, UserError
 from sdstudio.workspace import read_json
 
-BATCH = 32
 FILES = ("*.json", "*.txt", "model*.safetensors")
-Array = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class ImageFeatures:
-    """`pooled` (N, D): the vision tower before projection; `embedding` (N, P): projected, of unit length."""
-
-    pooled: Array
-    embedding: Array
 
 
 class ClipEncoder:
     """Frozen CLIP in float32; the weights are read when something is first encoded.
 
-    `label` names it in every result, `preprocessing` says how pictures are brought to size, and `fingerprint` is the
-    sha256 of its files: weights, configs and tokenizer.
+    `pooled` is the vision tower before projection. `fingerprint` is the sha256 of its files: weights, configs and
+    tokenizer.
     """
 
     def __init__(self, folder: Path, name: str, device: str = "cpu") -> None:
@@ -80,7 +69,7 @@ class ClipEncoder:
         pooled = [np.zeros((0, self.dimensions), np.float32)]
         embedding = [np.zeros((0, self._model.config.projection_dim), np.float32)]
         for start in range(0, len(paths), BATCH):
-            pictures = [_open(path) for path in paths[start : start + BATCH]]
+            pictures = [open_rgb(path) for path in paths[start : start + BATCH]]
             pixels = self._processor(pictures, return_tensors="pt")["pixel_values"].to(self.device)
             output = self._model.vision_model(pixel_values=pixels).pooler_output
             pooled.append(output.cpu().numpy())
@@ -108,7 +97,7 @@ def load(model: str = "starter", device: str = "") -> ClipEncoder:
         raise UserError(f"{model!r} is not a CLIP model: choose a CLIPModel folder or Hub id.")
     if not list(folder.glob("model*.safetensors")):
         raise UserError(f"The CLIP model {model!r} has no model.safetensors in {folder}: choose one that has.")
-    return ClipEncoder(folder, name, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return ClipEncoder(folder, name, device or default_device())
 
 
 def _find(model: str) -> tuple[Path, str]:
@@ -133,14 +122,6 @@ def _describe(processor: Any) -> str:
     return f"PIL {resampling}, centre crop to {crop} px (CLIPImageProcessorPil)"
 
 
-def _open(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except OSError as error:
-        raise UserError(f"The picture {path} cannot be read: delete or replace it.") from error
-
-
 def _unit(features: torch.Tensor) -> Array:
     return torch.nn.functional.normalize(features, dim=-1).cpu().numpy()
 
@@ -148,6 +129,8 @@ def _unit(features: torch.Tensor) -> Array:
 RECORD = Feature(
     name="clip",
     label="CLIP",
-    dimensions=CLIPConfig.from_pretrained(STARTER / "clip").vision_config.hidden_size,
+    summary="The protocol's CLIP model, for pictures and texts: the starter's, a folder or a Hub id.",
+    paper="Radford et al. 2021, arXiv:2103.00020",
+    dimensions=0,
     load=load,
 )

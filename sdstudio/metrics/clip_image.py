@@ -14,7 +14,7 @@ def compute(sample: Sample) -> MetricResult:
 def _measure(generated: Pictures, reference: Pictures) -> Measured:
     """The mean over references of a cosine of unit vectors is the product with their mean."""
     cosines = generated.image.astype(np.float64) @ reference.image.astype(np.float64).mean(0)
-    return mean_over_prompts(cosines, generated.groups)
+    return mean_over_prompts(cosines, generated)
 
 
 RECORD = Metric(
@@ -24,5 +24,6 @@ RECORD = Metric(
     paper="Ruiz et al. 2022, DreamBooth, arXiv:2208.12242, section 4.1",
     better="higher",
     needs=("prompts", "reference"),
+    features=("clip",),
     compute=compute,
 )

@@ -3,8 +3,7 @@
 Hessel et al. 2021, arXiv:2104.08718, without that paper's factor 2.5 and its cut at zero.
 """
 
-from sdstudio.metrics.sample import NO_INTERVAL, REFUSED, Pictures, Sample
-from sdstudio.metrics.statistics import prompt_means, t_interval
+from sdstudio.metrics.sample import REFUSED, Pictures, Sample, mean_over_prompts
 from sdstudio.schema import Metric, MetricResult
 
 
@@ -15,18 +14,19 @@ def prompt_cosines(name: str, sample: Sample, pictures: Pictures | None) -> Metr
     cosines = (pictures.image.astype("float64") * pictures.text.astype("float64")).sum(1)
     if not (abs(cosines) <= 1 + 1e-6).all():
         return sample.result(name, None, n_generated=len(pictures), flags=(f"{REFUSED}: some features are not finite",))
-    means = prompt_means(cosines.tolist(), pictures.groups)
-    interval = t_interval(list(means.values()))
-    flags: tuple[str, ...] = () if interval else (f"{NO_INTERVAL}: only one prompt",)
+    found = mean_over_prompts(cosines, pictures)
+    flags = found.flags
     if pictures.truncated:
-        flags += (f"truncated: {len(pictures.truncated)} of {len(means)} prompts are longer than the encoder reads",)
+        prompts = len(found.per_prompt)
+        flags += (f"truncated: {len(pictures.truncated)} of {prompts} prompts are longer than the encoder reads",)
     return sample.result(
         name,
-        sum(means.values()) / len(means),
-        interval=interval,
+        found.value,
+        interval=found.interval,
         n_generated=len(pictures),
         flags=flags,
-        per_prompt=means,
+        per_prompt=found.per_prompt,
+        per_picture=found.per_picture,
     )
 
 
@@ -42,5 +42,6 @@ RECORD = Metric(
     paper="Hessel et al. 2021, CLIPScore, arXiv:2104.08718",
     better="higher",
     needs=("prompts",),
+    features=("clip",),
     compute=compute,
 )

@@ -35,5 +35,6 @@ RECORD = Metric(
     paper="Jayasumana et al. 2024, Rethinking FID, arXiv:2401.09603",
     better="lower",
     needs=("prompts", "reference"),
+    features=("clip",),
     compute=compute,
 )

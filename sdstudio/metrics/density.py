@@ -14,7 +14,7 @@ def compute(sample: Sample) -> MetricResult:
 
 def _measure(generated: Pictures, reference: Pictures) -> Measured:
     hits = balls_hit(reference.pooled, radii(reference.pooled, K), generated.pooled)
-    return mean_over_prompts(hits / K, generated.groups)
+    return mean_over_prompts(hits / K, generated)
 
 
 RECORD = Metric(
@@ -24,5 +24,6 @@ RECORD = Metric(
     paper="Naeem et al. 2020, Reliable Fidelity and Diversity Metrics for Generative Models, arXiv:2002.09797",
     better="higher",
     needs=("prompts", "reference"),
+    features=("inception", "starter"),
     compute=compute,
 )

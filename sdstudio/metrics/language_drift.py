@@ -22,5 +22,6 @@ RECORD = Metric(
     paper="Ruiz et al. 2022, DreamBooth, arXiv:2208.12242",
     better="higher",
     needs=("drift_prompts",),
+    features=("clip",),
     compute=compute,
 )

@@ -14,7 +14,7 @@ def compute(sample: Sample) -> MetricResult:
 
 def _measure(generated: Pictures, reference: Pictures) -> Measured:
     hit = balls_hit(reference.pooled, radii(reference.pooled, K), generated.pooled) > 0
-    return mean_over_prompts(hit.astype(float), generated.groups)
+    return mean_over_prompts(hit.astype(float), generated)
 
 
 RECORD = Metric(
@@ -24,5 +24,6 @@ RECORD = Metric(
     paper="Kynkäänniemi et al. 2019, Improved Precision and Recall Metric, arXiv:1904.06991",
     better="higher",
     needs=("prompts", "reference"),
+    features=("inception", "starter"),
     compute=compute,
 )

@@ -1,7 +1,9 @@
 """What a metric is given: the features of one model's pictures, and what to hold them against."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ Interval = tuple[float, float]
 Array = npt.NDArray[np.floating[Any]]
 
 REFUSED = "refused"
+NOT_COMPUTED = "not computed"
 EXPLORATORY = "exploratory"
 NO_INTERVAL = "no interval"
 """A flag that begins with one of these words keeps its row out of every ranking."""
@@ -21,18 +24,21 @@ NO_INTERVAL = "no interval"
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """Features of N pictures.
+    """N pictures and what an encoder sees in them; D = P = 0 for a metric that looks through none.
 
-    `pooled` (N, D) are the encoder's features before projection, `image` (N, P) its unit image embeddings and `text`
-    (N, P) the unit embeddings of each picture's prompt; (0, P) where pictures have no prompt. `groups` names for each
-    picture what it shares with others: its prompt, or itself alone where there is none. `truncated` are the prompts
-    that the text encoder cuts. `source` says what files they are, for instance "PNG 64×64".
+    `pooled` (N, D) are the features that distances are taken of, `image` (N, P) unit image embeddings and `text` (N, P)
+    the unit embeddings of each picture's prompt; (0, P) where pictures have no prompt. `groups` names for each picture
+    what it shares with others: its prompt, or itself alone where there is none. `names` are the files within the
+    evaluation of generated pictures and the ids of real ones, `paths` where they lie. `truncated` are the prompts that
+    the text encoder cuts. `source` says what files they are, for instance "PNG 64×64".
     """
 
     pooled: Array
     image: Array
     text: Array
     groups: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    paths: tuple[Path, ...] = ()
     truncated: tuple[str, ...] = ()
     source: str = ""
 
@@ -42,15 +48,22 @@ class Pictures:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One row of a comparison before it is measured. `drift` and `reference` are None where the protocol has none.
+    """One row of a comparison before it is measured, as the metric's encoder sees it.
 
-    `flags` go with every cell of the row, `reference_flags` with those that hold it against the reference.
+    None are `drift` and `reference` where the protocol has none, `training` where it is not known what was trained on,
+    and `base` for the base model itself; `base` are its pictures of the same prompts and seeds, in the same order.
+    `key` is the row's, `folder` the evaluation's, which holds people's ratings. `flags` go with every cell of the row,
+    `reference_flags` with those that hold it against the reference.
     """
 
     model: str
     generated: Pictures
     drift: Pictures | None = None
     reference: Pictures | None = None
+    training: Pictures | None = None
+    base: Pictures | None = None
+    key: str = ""
+    folder: Path | None = None
     extractor: str
     preprocessing: str
     flags: tuple[str, ...] = ()
@@ -66,6 +79,8 @@ class Sample:
         interval: Interval | None = None,
         flags: tuple[str, ...] = (),
         per_prompt: dict[str, float] | None = None,
+        per_picture: dict[str, float] | None = None,
+        nearest: dict[str, str] | None = None,
     ) -> MetricResult:
         """The cell of `metric` for this row, with the row's own flags added."""
         return MetricResult(
@@ -79,53 +94,74 @@ class Sample:
             preprocessing=self.preprocessing,
             flags=flags + self.flags,
             per_prompt=per_prompt or {},
+            per_picture=per_picture or {},
+            nearest=nearest or {},
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a comparison with the reference found; `per_prompt` where the value is a mean over prompts."""
+    """What a measurement found; `per_prompt` where the value is a mean over prompts, `per_picture` by their names."""
 
     value: float
     interval: Interval | None = None
     flags: tuple[str, ...] = ()
     per_prompt: dict[str, float] = field(default_factory=dict)
+    per_picture: dict[str, float] = field(default_factory=dict)
+    nearest: dict[str, str] = field(default_factory=dict)
 
 
-def mean_over_prompts(values: Array, groups: Sequence[str]) -> Measured:
+def mean_over_prompts(values: Array, pictures: Pictures) -> Measured:
     """The mean over prompt means of one value (N,) for each picture, with the t-interval over prompts."""
-    means = prompt_means(values.tolist(), groups)
+    means = prompt_means(values.tolist(), pictures.groups)
     interval = t_interval(list(means.values()))
-    flags = () if interval else (f"{NO_INTERVAL}: only one prompt",)
-    return Measured(value=sum(means.values()) / len(means), interval=interval, flags=flags, per_prompt=means)
+    return Measured(
+        value=sum(means.values()) / len(means),
+        interval=interval,
+        flags=() if interval else (f"{NO_INTERVAL}: only one prompt",),
+        per_prompt=means,
+        per_picture=dict(zip(pictures.names, values.tolist(), strict=False)),
+    )
 
 
 def against_reference(
     metric: str, sample: Sample, measure: Callable[[Pictures, Pictures], Measured], *, fewest: int = 2
 ) -> MetricResult:
-    """The cell of a metric that compares two sets, by `measure(generated, reference)` of at least `fewest` pictures.
+    """The cell of a metric that compares the generated with the reference pictures; see `between`.
 
-    Refused, with the reason as a flag, where a side has too few pictures or features that are not finite.
     Flagged where the two sides come as different files, since size and format alone move such a metric.
     """
-    generated, reference = sample.generated, sample.reference
-    n_reference = len(reference) if reference is not None else 0
-    if reference is None or min(len(generated), n_reference) < fewest:
+    return between(metric, sample, sample.generated, sample.reference, measure, fewest=fewest)
+
+
+def between(
+    metric: str,
+    sample: Sample,
+    drawn: Pictures | None,
+    real: Pictures | None,
+    measure: Callable[[Pictures, Pictures], Measured],
+    *,
+    fewest: int = 2,
+) -> MetricResult:
+    """The cell of `measure(drawn, real)`, each of at least `fewest` pictures.
+
+    Refused, with the reason as a flag, where a side has too few pictures or features that are not finite.
+    """
+    cell = partial(sample.result, metric, n_generated=len(drawn or ()), n_reference=len(real or ()))
+    if drawn is None or real is None or min(len(drawn), len(real)) < fewest:
         refusal = f"{REFUSED}: at least {fewest} generated and {fewest} reference pictures are needed"
-        return sample.result(metric, None, n_generated=len(generated), n_reference=n_reference, flags=(refusal,))
-    if not (np.isfinite(generated.pooled).all() and np.isfinite(reference.pooled).all()):
-        refusal = f"{REFUSED}: some features are not finite"
-        return sample.result(metric, None, n_generated=len(generated), n_reference=n_reference, flags=(refusal,))
-    found = measure(generated, reference)
+        return cell(None, flags=(refusal,))
+    if not (np.isfinite(drawn.pooled).all() and np.isfinite(real.pooled).all()):
+        return cell(None, flags=(f"{REFUSED}: some features are not finite",))
+    found = measure(drawn, real)
     flags = found.flags + sample.reference_flags
-    if generated.source != reference.source:
-        flags += (f"sources differ: generated {generated.source}, reference {reference.source}",)
-    return sample.result(
-        metric,
+    if drawn.source != real.source:
+        flags += (f"sources differ: generated {drawn.source}, reference {real.source}",)
+    return cell(
         found.value,
-        n_generated=len(generated),
-        n_reference=n_reference,
         interval=found.interval,
         flags=flags,
         per_prompt=found.per_prompt,
+        per_picture=found.per_picture,
+        nearest=found.nearest,
     )

@@ -30,5 +30,6 @@ RECORD = Metric(
     paper="Friedman and Dieng 2023, The Vendi Score, arXiv:2210.02410",
     better="higher",
     needs=("prompts",),
+    features=("clip",),
     compute=compute,
 )

@@ -40,7 +40,11 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class MetricResult:
-    """One cell of a comparison. No `interval` where none is honest; no `value` where it was refused (see flags)."""
+    """One cell of a comparison. No `interval` where none is honest; no `value` where it was refused (see flags).
+
+    `per_picture` is keyed by the picture's file in the evaluation, `nearest` names for some of them the real picture
+    (its id) that they resemble most.
+    """
 
     metric: str
     model: str
@@ -52,4 +56,6 @@ class MetricResult:
     preprocessing: str
     flags: tuple[str, ...] = ()
     per_prompt: dict[str, float] = field(default_factory=dict)
+    per_picture: dict[str, float] = field(default_factory=dict)
+    nearest: dict[str, str] = field(default_factory=dict)
     versus_base: Comparison | None = None

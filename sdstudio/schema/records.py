@@ -75,24 +75,41 @@ class Captioner:
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
-    """A frozen encoder that metrics share; one file in `features/`."""
+    """A frozen encoder that metrics share; one file in `features/`.
+
+    `dimensions` are those of its pooled features, 0 where the weights or the pictures' size decide them. `load(weights,
+    device)` gives the encoder, whose weights lie in the folder `weights` or are fetched; where they are not here it
+    raises features.weights.WeightsMissing, which says how to get them. A `bundled` one comes with the studio, knows
+    the starter's drawn world alone and is used for nothing else.
+    """
 
     name: str
     label: str
+    summary: str
+    paper: str
     dimensions: int
     load: Callable[..., Any]
+    bundled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A measurement of generated pictures; one file in `metrics/`."""
+    """A measurement of generated pictures; one file in `metrics/`.
+
+    `features` names the encoders that it may look through: the first is its own, another one is used where the protocol
+    prefers it, and a bundled one on the starter; empty for a metric that reads the files, the ratings or nothing.
+    `needs` is what the Sample must hold beside the generated pictures (`prompts`): those without the trigger, real
+    reference pictures, those trained on, people's ratings, or only the `pictures` themselves. `compute(sample)` gives
+    the cell, refused in words where the sample does not suffice.
+    """
 
     name: str
     label: str
     summary: str
     paper: str
     better: Literal["higher", "lower"]
-    needs: tuple[Literal["prompts", "drift_prompts", "reference"], ...]
+    needs: tuple[Literal["prompts", "drift_prompts", "reference", "training", "ratings", "pictures"], ...]
+    features: tuple[str, ...] = ()
     compute: Callable[..., MetricResult]
 
 

@@ -1,0 +1,35 @@
+"""Which encoder a metric looks through in a protocol."""
+
+from pathlib import Path
+
+from sdstudio import registry
+from sdstudio.features.cache import CachedEncoder
+from sdstudio.schema import Feature, Metric
+
+
+class Encoders:
+    """The encoders of one comparison, each loaded when it is asked for.
+
+    `clip` is the protocol's own; `weights` the folder of those that do not come with the studio. `on_starter`: the
+    protocol looks with the starter's encoder, and so does every metric that may.
+    """
+
+    def __init__(self, clip: CachedEncoder, on_starter: bool, weights: Path, device: str = "") -> None:
+        self.clip, self.on_starter, self.weights, self.device = clip, on_starter, weights, device
+        self.records: dict[str, Feature] = dict(registry.load("sdstudio.features"))
+
+    def name_for(self, metric: Metric) -> str:
+        """The encoder's name, empty for a metric that looks through none."""
+        bundled = [name for name in metric.features if self.records[name].bundled]
+        return next(iter((bundled if self.on_starter else []) or metric.features), "")
+
+    def load(self, name: str) -> CachedEncoder:
+        """The encoder with the cache; WeightsMissing where its weights are not here."""
+        if name == "clip":
+            return self.clip
+        return CachedEncoder(self.records[name].load(self.weights, self.device), self.clip.folder)
+
+    def is_foreign(self, name: str, base_model: str) -> bool:
+        """Whether the encoder knows the starter's drawn world alone, and the pictures are of something else."""
+        starters = self.records[name].bundled or (name == "clip" and self.on_starter)
+        return starters and base_model != "starter"
