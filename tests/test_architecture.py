@@ -34,8 +34,8 @@ MAY_IMPORT = {
     "png_text": {"schema"},
     "collection": {"schema", "workspace", "image_folder", "datasets"},
     "features": {"schema", "workspace", "models", "registry"},
-    "metrics": {"schema", "features", "words"},
-    "ratings": {"metrics"},
+    "metrics": {"schema", "features", "words", "ratings"},
+    "ratings": {"schema", "workspace", "words", "metrics", "results"},
     "engine": {
         "schema", "workspace", "registry", "models", "jobs.context", "datasets", "methods", "families", "guidance",
         "plan", "words", "prompts", "sampling", "image_folder", "png_text",

@@ -6,8 +6,10 @@ from statistics import NormalDist
 from sdstudio.metrics.statistics import CONFIDENCE
 
 
-def wilson(hits: int, rated: int) -> tuple[float, float] | None:
+def wilson(hits: float, rated: int) -> tuple[float, float] | None:
     """The 95% score interval of a share of `hits` in `rated`; None where nothing was rated.
+
+    Where several raters share in a hit it counts for their share.
 
     Wilson 1927, Probable Inference, JASA 22.
     """

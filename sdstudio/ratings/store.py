@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sdstudio import journal
+from filelock import FileLock
+
 from sdstudio.schema import UserError
 from sdstudio.words import count
-from sdstudio.workspace import new_id
+from sdstudio.workspace import append_json, new_id, read_json_lines
 
 RATINGS_FILE = "ratings.jsonl"
 CROSSED_EYES = "crossed eyes"
@@ -56,10 +57,9 @@ class Session:
 
 @dataclass(frozen=True, kw_only=True)
 class Ratings:
-    """All sessions of a comparison, oldest first; `torn` lines were lost in a crash while they were written."""
+    """All sessions of a comparison, oldest first."""
 
     sessions: tuple[Session, ...] = ()
-    torn: int = 0
 
     def session(self, id: str) -> Session:
         """The session of that id; a UserError where there is none."""
@@ -94,24 +94,16 @@ class _Open:
     ended: float | None = None
 
     def take(self, line: Mapping[str, Any]) -> bool:
-        """Apply a line; False where it changes nothing: told before, answered by another press, or nothing to undo."""
-        if line["press"] in self.seen:
-            return False
-        undoes = line.get("undoes")
-        if undoes:
-            known = self.answers.pop(undoes, None) is not None
+        """Apply a new press; False where its task is answered already, or what it undoes is not in force."""
+        if line.get("undoes"):
+            changes = self.answers.pop(line["undoes"], None) is not None
         else:
-            known = all(answer.task != line["task"] for answer in self.answers.values())
-            if known:
-                self.answers[line["press"]] = Answer(
-                    press=line["press"],
-                    task=line["task"],
-                    pictures=tuple(line["pictures"]),
-                    answer=line["answer"],
-                    time=line["time"],
-                )
+            changes = all(answer.task != line["task"] for answer in self.answers.values())
+            if changes:
+                values = {key: line[key] for key in ("press", "task", "answer", "time")}
+                self.answers[line["press"]] = Answer(**values, pictures=tuple(line["pictures"]))
         self.seen.add(line["press"])
-        return known
+        return changes
 
     def session(self) -> Session:
         return Session(**self.start, ended=self.ended, answers=tuple(self.answers.values()))
@@ -119,9 +111,7 @@ class _Open:
 
 def read(folder: Path) -> Ratings:
     """All that was rated in the comparison of `folder`."""
-    found = journal.read(folder / RATINGS_FILE)
-    sessions = tuple(opened.session() for opened in _sessions(found).values())
-    return Ratings(sessions=sessions, torn=found.torn)
+    return Ratings(sessions=tuple(opened.session() for opened in _sessions(folder).values()))
 
 
 def start(folder: Path, rater: str, kind: Kind, what: str = "", per_model: int = 0, repeats: float = 0.1) -> str:
@@ -130,23 +120,18 @@ def start(folder: Path, rater: str, kind: Kind, what: str = "", per_model: int =
     Raises UserError where a name is missing or too long, and where the rater has already ended this question.
     """
     rater, what = _name(rater, "your name"), _name(what, "the defect").lower() if kind == "defect" else ""
-    session = new_id()
-
-    def decide(found: journal.Journal) -> list[journal.Line]:
-        nonlocal session
-        for known in (opened.session() for opened in _sessions(found).values()):
+    with _alone(folder):
+        for known in read(folder).sessions:
             if (known.rater.casefold(), known.kind, known.what) == (rater.casefold(), kind, what):
                 if known.ended:
                     raise UserError(
                         f"{known.rater} has already rated this and seen the result: a second time would not be blind."
                     )
-                session = known.id
-                return []
-        values = dict(rater=rater, kind=kind, what=what, per_model=per_model, repeats=repeats)
-        return [{"line": "start", "id": session, **values, "seed": secrets.randbits(32), "started": time.time()}]
-
-    journal.extend(folder / RATINGS_FILE, decide)
-    return session
+                return known.id
+        id, values = new_id(), dict(rater=rater, kind=kind, what=what, per_model=per_model, repeats=repeats)
+        values |= dict(seed=secrets.randbits(32), started=time.time())
+        append_json(folder / RATINGS_FILE, {"line": "start", "id": id, **values})
+    return id
 
 
 def add(folder: Path, session: str, presses: Sequence[Press]) -> Session:
@@ -155,51 +140,50 @@ def add(folder: Path, session: str, presses: Sequence[Press]) -> Session:
     A press whose id is known, whose task is answered or which takes back what is not in force is passed over. Raises
     UserError for an answer that the question does not have, and for a session that has ended.
     """
-
-    def decide(found: journal.Journal) -> list[journal.Line]:
-        opened = _sessions(found).get(session)
+    with _alone(folder):
+        opened = _sessions(folder).get(session)
         if opened is None:
             raise UserError("There is no such rating session: open the rating room again.")
-        wrong = next((p.answer for p in presses if not p.undoes and p.answer not in ANSWERS[opened.start["kind"]]), "")
+        fresh = [press for press in presses if press.id not in opened.seen]
+        wrong = next((p.answer for p in fresh if not p.undoes and p.answer not in ANSWERS[opened.start["kind"]]), "")
         if wrong:
             raise UserError(f"{wrong!r} is no answer to this question.")
-        if opened.ended and any(press.id not in opened.seen for press in presses):
+        if fresh and opened.ended:
             raise UserError("This session has ended, in another tab perhaps: its answers are kept as they were.")
-        return [line for line in map(_line, presses) if opened.take(line)]
-
-    def _line(press: Press) -> journal.Line:
-        said = {"undoes": press.undoes} if press.undoes else _answered(press)
-        return {"line": "press", "session": session, "press": press.id, **said, "time": time.time()}
-
-    journal.extend(folder / RATINGS_FILE, decide)
-    return read(folder).session(session)
+        for press in fresh:
+            said: dict[str, Any] = {"undoes": press.undoes} if press.undoes else _answer(press)
+            line = {"line": "press", "session": session, "press": press.id, **said, "time": time.time()}
+            if opened.take(line):
+                append_json(folder / RATINGS_FILE, line)
+    return opened.session()
 
 
 def end(folder: Path, session: str) -> None:
     """Close a session, after which its answers count and its rater may see results; a second time changes nothing."""
-
-    def decide(found: journal.Journal) -> list[journal.Line]:
-        opened = _sessions(found).get(session)
-        if opened is None or opened.ended:
-            return []
-        return [{"line": "end", "session": session, "time": time.time()}]
-
-    journal.extend(folder / RATINGS_FILE, decide)
+    with _alone(folder):
+        opened = _sessions(folder).get(session)
+        if opened is not None and not opened.ended:
+            append_json(folder / RATINGS_FILE, {"line": "end", "session": session, "time": time.time()})
 
 
-def _answered(press: Press) -> journal.Line:
+def _alone(folder: Path) -> FileLock:
+    """Held from reading to writing, so that two writers never answer one task."""
+    return FileLock(folder / f".{RATINGS_FILE}.lock")
+
+
+def _answer(press: Press) -> dict[str, Any]:
     return {"task": press.task, "pictures": list(press.pictures), "answer": press.answer}
 
 
-def _sessions(found: journal.Journal) -> dict[str, _Open]:
+def _sessions(folder: Path) -> dict[str, _Open]:
     sessions: dict[str, _Open] = {}
-    for line in found.lines:
-        kind = line.get("line")
+    for line in read_json_lines(folder / RATINGS_FILE):
+        kind = line.pop("line")
         if kind == "start":
-            sessions[line["id"]] = _Open({key: value for key, value in line.items() if key != "line"})
-        elif kind == "press" and line["session"] in sessions:
+            sessions[line["id"]] = _Open(line)
+        elif kind == "press":
             sessions[line["session"]].take(line)
-        elif kind == "end" and line["session"] in sessions:
+        else:
             sessions[line["session"]].ended = line["time"]
     return sessions
 
