@@ -57,6 +57,11 @@ class Workspace:
         return self.root / "sweeps"
 
     @property
+    def suites(self) -> Path:
+        """Prompt suites of one's own, a file each."""
+        return self.root / "suites"
+
+    @property
     def cache(self) -> Path:
         return self.root / "cache"
 
