@@ -62,12 +62,19 @@ def run(project: Path, *command: str) -> str:
     return done.stdout
 
 
+CONTRACTS = {
+    "biases": (7, ["tests/test_methods.py", "tests/test_methods_train.py"]),
+    "nearest_real": (3, ["tests/test_metrics.py", "tests/test_metrics_sets.py"]),
+}
+
+
 @pytest.mark.slow
-def test_the_contract_tests_take_the_files_in(extended: Path) -> None:
-    files = ("tests/test_methods.py", "tests/test_methods_train.py")
-    told = run(extended, "-m", "pytest", "-m", "slow or not slow", *files, "-k", "biases or complete_record")
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_the_contract_tests_take_the_file_in(extended: Path, name: str) -> None:
+    fewest, files = CONTRACTS[name]
+    told = run(extended, "-m", "pytest", "-m", "slow or not slow", *files, "-k", name)
     passed = re.search(r"(\d+) passed", told)
-    assert passed and int(passed[1]) >= 7 and "failed" not in told, told
+    assert passed and int(passed[1]) >= fewest and "failed" not in told, told
 
 
 @pytest.mark.slow
@@ -76,3 +83,13 @@ def test_the_command_line_and_the_form_take_a_method_in(extended: Path) -> None:
     config = json.loads(run(extended, "-m", "sdstudio", "train", *flags, "--print-config"))
     assert config["method_options"]["learning_rate"] == 0.01
     run(extended, "-c", FORM)
+
+
+@pytest.mark.slow
+def test_the_scoreboard_takes_a_metric_in(extended: Path) -> None:
+    flags = ("--model", "base", "--metrics", "nearest_real", "--seeds", "0")
+    told = json.loads(run(extended, "-m", "sdstudio", "evaluate", *flags, "--json"))
+    folder = extended / "workspace" / "evaluations" / told["id"]
+    rows = [line.split(",") for line in (folder / "table.csv").read_text(encoding="utf-8").splitlines()[1:]]
+    assert len(rows) == 2 and all(row[1] == "nearest_real" and float(row[2]) > 0 for row in rows), "base and floor"
+    assert "Nearest real" in (folder / "report.html").read_text(encoding="utf-8")
