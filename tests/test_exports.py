@@ -20,8 +20,9 @@ from safetensors.torch import load_file
 from tiny_models import KINDS, build, strip_weights, write_single_file
 
 from sdstudio import registry
+from sdstudio.engine.attaching import load_model
 from sdstudio.engine.checkpoints import write_checkpoint
-from sdstudio.engine.pipeline import family_of, load_model
+from sdstudio.engine.pipeline import family_of
 from sdstudio.exports import export_checkpoint, formats, formats_for
 from sdstudio.exports.ldm import unet_name
 from sdstudio.families.loading import PictureSize

@@ -223,3 +223,37 @@ def test_wrong_input_is_one_sentence_before_anything_is_drawn(
     with pytest.raises(UserError, match=message):
         run_generate(config, ctx)
     assert list(ctx.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA"), RuntimeError("DefaultCPUAllocator: no memory")])
+def test_where_memory_is_short_smaller_batches_are_drawn_and_said(
+    error: Exception, tiny: Path, ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    sample = drawing.sample
+
+    def short(pipeline: object, prompts: list[str], *rest: object) -> list[object]:
+        sizes.append(len(prompts))
+        if len(prompts) > most:
+            raise error
+        return sample(pipeline, prompts, *rest)
+
+    monkeypatch.setattr(drawing, "sample", short)
+    most, prompts, seeds = 2, ["a toy"] * 7, list(range(7))
+    model, settings = ModelRef(base_model=str(tiny / "sd1")), SampleSettings(steps=1, batch_size=6)
+    images = draw(ws, model, prompts, seeds, settings, ws.root / "out")
+    assert [image.seed for image in images] == seeds and sizes == [6, 3, 1, 1, 1, 1, 1, 1, 1]
+    assert {image.flags for image in images} == {("drawn 1 at a time, for the memory is too small for more",)}
+    most = 0
+    with pytest.raises(UserError, match="too small for one picture"):
+        draw(ws, model, ["a cat"], [1], settings, ws.root / "out")
+    assert len(read_images(ws.root / "out")) == 7
+
+
+def test_another_error_is_no_lack_of_memory(tiny: Path, ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*rest: object) -> list[object]:
+        raise RuntimeError("a shape does not fit")
+
+    monkeypatch.setattr(drawing, "sample", broken)
+    with pytest.raises(RuntimeError, match="a shape"):
+        draw(ws, ModelRef(base_model=str(tiny / "sd1")), ["a"], [1], SampleSettings(steps=1), ws.root / "out")

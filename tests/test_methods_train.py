@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from tiny_models import build, context, make_dataset, metrics
 
 from sdstudio import registry
+from sdstudio.engine.attaching import load_model
 from sdstudio.engine.drawing import draw, draw_with
-from sdstudio.engine.pipeline import load_model
 from sdstudio.engine.run import Run
 from sdstudio.engine.train import run_train
 from sdstudio.models import latest_checkpoint, read_checkpoint

@@ -20,13 +20,12 @@ PARTS_FOLDER = ".parts"
 
 
 class Painter:
-    """One process of the cluster: one model in memory at a time; draws into folders of its own."""
+    """One process of the cluster; draws into folders of its own."""
 
     def __init__(self, workspace: str, folder: str, settings: dict[str, Any]) -> None:
         self._workspace, self._folder = Workspace(Path(workspace)), Path(folder)
         self._settings = from_json(SampleSettings, settings)
-        self._name = ""
-        self._loaded: Any = None
+        self._pool: Any = None
 
     def __call__(self, rows: list[Row]) -> list[Row]:
         """`part` and `record` of each row's picture: where it lies, and its line of `images.jsonl`."""
@@ -39,14 +38,14 @@ class Painter:
         return made
 
     def _draw(self, model: str, rows: list[Row], part: Path) -> list[GeneratedImage]:
-        from sdstudio.engine.drawing import draw_with, load_for_drawing
+        from sdstudio.engine.drawing import draw_with
+        from sdstudio.engine.pool import ModelPool
 
+        self._pool = self._pool or ModelPool(self._workspace)
         ref = from_json(ModelRef, json.loads(model))
-        if model != self._name:
-            self._loaded = None  # its memory is free before the next one is loaded
-            self._name, self._loaded = model, load_for_drawing(self._workspace, ref)
         prompts, seeds = [row["prompt"] for row in rows], [row["seed"] for row in rows]
-        return draw_with(self._loaded, ref, prompts, seeds, self._settings, part)
+        with self._pool.use(ref) as loaded:
+            return draw_with(loaded, ref, prompts, seeds, self._settings, part)
 
 
 def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:

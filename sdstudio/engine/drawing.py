@@ -3,21 +3,24 @@
 import hashlib
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import torch
 from diffusers import DiffusionPipeline
 
 from sdstudio import png_text
-from sdstudio.engine.pipeline import LoadedModel, check_side, load_model, pick_device
-from sdstudio.engine.sampling import ShouldStop, sample
+from sdstudio.engine.memory import free_memory, is_out_of_memory
+from sdstudio.engine.pipeline import LoadedModel, check_side, pick_device
+from sdstudio.engine.pool import ModelPool
+from sdstudio.engine.sampling import Sampled, ShouldStop, sample
 from sdstudio.image_folder import read_images, write_image
 from sdstudio.methods.negatives import avoiding
 from sdstudio.prompts import compose
 from sdstudio.sampling.prompting import tokens_used, windows
-from sdstudio.schema import GeneratedImage, ModelRef, SampleSettings
+from sdstudio.schema import GeneratedImage, ModelRef, SampleSettings, UserError
 from sdstudio.words import count
 from sdstudio.workspace import Workspace
 
@@ -41,13 +44,8 @@ def draw(
     denoising step and what is finished is returned; otherwise the result is in the order of the prompts.
     `settings.seed` is ignored. Raises UserError for a missing model, a checkpoint that does not fit, or a wrong size.
     """
-    loaded = load_for_drawing(ws, model)
-    return draw_with(loaded, model, prompts, seeds, settings, folder, on_image, should_stop)
-
-
-def load_for_drawing(ws: Workspace, model: ModelRef) -> LoadedModel:
-    """The model, in half precision where there is a GPU. Raises UserError as `load_model` does."""
-    return load_model(ws, model, torch.float16 if pick_device().type == "cuda" else torch.float32)
+    with ModelPool(ws).use(model) as loaded:
+        return draw_with(loaded, model, prompts, seeds, settings, folder, on_image, should_stop)
 
 
 def draw_with(
@@ -60,7 +58,10 @@ def draw_with(
     on_image: OnImage | None = None,
     should_stop: ShouldStop | None = None,
 ) -> list[GeneratedImage]:
-    """`draw` with a model that is in memory already."""
+    """`draw` with a model that is in memory already.
+
+    Where the memory is too small for a batch, it is drawn in smaller ones, which its pictures' flags say.
+    """
     pipeline = loaded.family.pipeline(loaded.pipeline, settings.scheduler).to(pick_device())
     pipeline.set_progress_bar_config(disable=True)
     width, height = (
@@ -89,9 +90,14 @@ def draw_with(
         _tell(on_image, finished[image])
     sampler = type(pipeline.scheduler).__name__
     missing = list({image.file: image for image in wanted if image.file not in finished}.values())
-    for batch in _batches(pipeline, missing, settings, asked):
+    batches = deque(_batches(pipeline, missing, settings, asked))
+    while batches:
+        batch = batches.popleft()
         prompts, seeds = [asked[item.prompt] for item in batch], [item.seed for item in batch]
-        pictures = sample(pipeline, prompts, seeds, settings, width, height, should_stop)
+        pictures = _sampled(pipeline, prompts, seeds, settings, width, height, should_stop)
+        if pictures is None:
+            batches = deque(_smaller([batch, *batches]))
+            continue
         for image, (picture, flags) in zip(batch, pictures, strict=False):
             item = replace(image, flags=image.flags + flags)
             write_image(folder, item, picture, png_text.write(item, sampler, loaded.base_hash, loaded.label))
@@ -100,6 +106,36 @@ def draw_with(
         if len(pictures) < len(batch):
             break
     return [finished[image.file] for image in wanted if image.file in finished]
+
+
+def _sampled(pipeline: DiffusionPipeline, prompts: list[str], *rest: Any) -> list[Sampled] | None:
+    """As `sample`; None where the memory is too small for so many pictures, a UserError where it is for one."""
+    try:
+        return sample(pipeline, prompts, *rest)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+    free_memory()
+    if len(prompts) == 1:
+        raise UserError(
+            "The memory is too small for one picture of this size; what is drawn is kept: choose a smaller width and "
+            "height, or end what else runs on this device."
+        )
+    return None
+
+
+def _smaller(batches: list[list[GeneratedImage]]) -> list[list[GeneratedImage]]:
+    """All batches cut to half the first one's size, and flagged for it."""
+    size = len(batches[0]) // 2
+    flag = f"drawn {size} at a time, for the memory is too small for more"
+    known = re.compile(r"drawn \d+ at a time, ")
+
+    def flagged(image: GeneratedImage) -> GeneratedImage:
+        others = tuple(flag for flag in image.flags if not known.match(flag))
+        return replace(image, flags=(*others, flag))
+
+    cut = [batch[start : start + size] for batch in batches for start in range(0, len(batch), size)]
+    return [[flagged(image) for image in batch] for batch in cut]
 
 
 def _batches(

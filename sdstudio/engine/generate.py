@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from sdstudio.engine.drawing import OnImage, draw
+from sdstudio.engine.drawing import OnImage, draw_with
+from sdstudio.engine.pool import ModelPool
 from sdstudio.jobs.context import JobContext
 from sdstudio.models import resolve_base_model, resolve_checkpoint
 from sdstudio.schema import GenerateConfig, GeneratedImage, UserError
@@ -24,7 +25,7 @@ def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:
     done, total = 0, len(prompts) * len(config.models)
     ctx.progress(0, total, "pictures")
 
-    log_flags = flag_logger(ctx.log)
+    log_flags, pool = flag_logger(ctx.log), ModelPool(ctx.workspace)
 
     def tell(image: GeneratedImage) -> None:
         nonlocal done
@@ -34,7 +35,8 @@ def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:
 
     for ref in config.models:
         ctx.log(f"Drawing {count(len(prompts), 'picture')} from {ref.label or ref.checkpoint or ref.base_model}")
-        images = draw(ctx.workspace, ref, prompts, seeds, config.settings, ctx.folder, tell, ctx.should_stop)
+        with pool.use(ref) as loaded:
+            images = draw_with(loaded, ref, prompts, seeds, config.settings, ctx.folder, tell, ctx.should_stop)
         if len(images) < len(prompts):
             ctx.log(f"Stopped after {done} of {count(total, 'picture')}; what is drawn is kept.")
             return False

@@ -10,17 +10,12 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Repo
 
 from sdstudio import registry
 from sdstudio.families.loading import tensor_names
-from sdstudio.methods.negatives import avoiding
 from sdstudio.models import (
     BaseModel,
-    checkpoint_hash,
-    damage,
     hash_base_model,
-    read_checkpoint,
     resolve_base_model,
-    resolve_checkpoint,
 )
-from sdstudio.schema import Family, Method, ModelRef, UserError, from_json
+from sdstudio.schema import Family, Method, UserError
 from sdstudio.workspace import Workspace
 
 
@@ -91,40 +86,6 @@ def _check_text_to_image(pipeline: DiffusionPipeline, label: str) -> None:
         raise UserError(
             f"{label} is not a plain text-to-image model (its U-Net takes more than latents): choose another."
         )
-
-
-def load_model(ws: Workspace, ref: ModelRef, dtype: torch.dtype = torch.float32) -> LoadedModel:
-    """The model that `ref` names, on the CPU, its checkpoint taken in.
-
-    Raises UserError when base model or checkpoint is missing, damaged, or one does not belong to the other.
-    """
-    if not ref.checkpoint:
-        return load_base(ws, ref.base_model, dtype)
-    folder = resolve_checkpoint(ws, ref.checkpoint)
-    checkpoint = read_checkpoint(folder)
-    fault = damage(folder)
-    if fault:
-        raise UserError(f"The checkpoint {folder} is damaged ({fault}): choose an earlier one.")
-    base = load_base(ws, ref.base_model, dtype)
-    if base.family.name != checkpoint.family:
-        raise UserError(
-            f"The checkpoint {folder.name} was trained on the {checkpoint.family!r} family (base model "
-            f"{checkpoint.base_model!r}) and does not fit {ref.base_model!r}, which is {base.family.name!r}: "
-            "choose the base model that it was trained on."
-        )
-    flags: tuple[str, ...] = ()
-    if base.base_hash != checkpoint.base_hash:
-        flags = (
-            f"{checkpoint.run} step {checkpoint.step} was trained on other weights ({checkpoint.base_model}) than "
-            f"those it is put on ({ref.base_model})",
-        )
-    method = find_method(checkpoint.method)
-    method.load(base.pipeline, folder, from_json(method.Options, checkpoint.method_options))
-    label = ref.label or f"{base.label} + {checkpoint.run} step {checkpoint.step}"
-    parts = tuple(checkpoint.negative_parts)
-    if parts:
-        flags += (f"asked with {avoiding('', parts).removeprefix(', ')!r}, as negative examples taught it",)
-    return LoadedModel(base.pipeline, base.family, label, base.base_hash, checkpoint_hash(folder), flags, parts)
 
 
 def find_method(name: str) -> Method:

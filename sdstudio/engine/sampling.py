@@ -12,6 +12,8 @@ from sdstudio.sampling.steering import Request, Steering, noise, steered
 from sdstudio.schema import Guidance, SampleSettings, UserError, from_json
 
 ShouldStop = Callable[[], bool]
+Sampled = tuple[Image.Image, tuple[str, ...]]
+"""A picture and its flags."""
 
 
 @torch.no_grad()
@@ -23,7 +25,7 @@ def sample(
     width: int,
     height: int,
     should_stop: ShouldStop | None = None,
-) -> list[tuple[Image.Image, tuple[str, ...]]]:
+) -> list[Sampled]:
     """One batch of pictures with their flags.
 
     Picture i starts from a CPU generator seeded with seeds[i], so that it does not depend on the batch. Without syntax

@@ -31,7 +31,7 @@ def write(ws: Workspace, checkpoint: Path, target: Path, metadata: bool) -> None
     """Both matrices and the alpha of every layer, in float16."""
     from safetensors.torch import save_file
 
-    from sdstudio.engine.pipeline import load_model
+    from sdstudio.engine.attaching import load_model
 
     record = read_checkpoint(checkpoint)
     ref = ModelRef(base_model=record.base_model, checkpoint=str(checkpoint))

@@ -12,7 +12,7 @@ def merged(ws: Workspace, checkpoint: Path) -> Any:
     """The pipeline of the checkpoint's base model with its change added to the weights, LoRA matrices included."""
     import torch
 
-    from sdstudio.engine.pipeline import load_model
+    from sdstudio.engine.attaching import load_model
     from sdstudio.methods.parts import text_encoders
 
     ref = ModelRef(base_model=read_checkpoint(checkpoint).base_model, checkpoint=str(checkpoint))

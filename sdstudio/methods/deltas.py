@@ -27,8 +27,8 @@ def save_delta(trainable: Trainable, folder: Path) -> None:
     save_file(delta, folder / DELTA)
 
 
-def load_delta(pipeline: Any, folder: Path) -> None:
-    """Add the saved change to the pipeline's parameters; a UserError when they are another model's."""
+def load_delta(pipeline: Any, folder: Path, weight: float = 1.0) -> None:
+    """Add `weight` times the saved change to the pipeline's parameters; a UserError when they are another model's."""
     from safetensors.torch import load_file
 
     parameters = named_parameters(pipeline)
@@ -37,4 +37,4 @@ def load_delta(pipeline: Any, folder: Path) -> None:
         raise UserError(f"The layers in {folder} do not fit this base model: choose the one that they were trained on.")
     for name, value in delta.items():
         target = parameters[name].data
-        target.copy_(target.float() + value.to(target.device).float())
+        target.copy_(target.float() + weight * value.to(target.device).float())

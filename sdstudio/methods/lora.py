@@ -108,16 +108,16 @@ def save(pipeline: Any, trainable: Trainable, folder: Path) -> None:
     pipeline.save_lora_weights(folder, **layers)
 
 
-def matrices(model: Any) -> dict[str, Any]:
+def matrices(model: Any, adapter: str = ADAPTER) -> dict[str, Any]:
     """The model's LoRA weights by the name of their layer: '<layer>.lora_A.weight' (rank, in) and so on."""
     from peft import get_peft_model_state_dict
 
-    state = get_peft_model_state_dict(model, adapter_name=ADAPTER, save_embedding_layers=False)
+    state = get_peft_model_state_dict(model, adapter_name=adapter, save_embedding_layers=False)
     return {name: value.detach() for name, value in state.items()}
 
 
-def load(pipeline: Any, folder: Path, options: Any) -> None:
-    """Take the LoRA file into U-Net and text encoders, or into the matrices that `prepare` has added to them.
+def load(pipeline: Any, folder: Path, options: Any, adapter: str = ADAPTER) -> None:
+    """Take the LoRA file into U-Net and text encoders, or into the matrices that they have under the name `adapter`.
 
     Raises UserError when it was made for another kind of model or other matrices.
     """
@@ -125,14 +125,14 @@ def load(pipeline: Any, folder: Path, options: Any) -> None:
     from safetensors.torch import load_file
 
     try:
-        if ADAPTER not in getattr(pipeline.unet, "peft_config", {}):
-            pipeline.load_lora_weights(folder, weight_name=WEIGHTS, adapter_name=ADAPTER)
+        if adapter not in getattr(pipeline.unet, "peft_config", {}):
+            pipeline.load_lora_weights(folder, weight_name=WEIGHTS, adapter_name=adapter)
         saved, loaded = load_file(folder / WEIGHTS), set()
         for component, model in {"unet": pipeline.unet, **text_encoders(pipeline)}.items():
-            if ADAPTER in getattr(model, "peft_config", {}):
+            if adapter in getattr(model, "peft_config", {}):
                 own = {name.removeprefix(f"{component}."): value for name, value in saved.items()}
-                own = {name: own[name] for name in matrices(model)}
-                set_peft_model_state_dict(model, own, ADAPTER)  # transformers passes over DoRA's magnitudes
+                own = {name: own[name] for name in matrices(model, adapter)}
+                set_peft_model_state_dict(model, own, adapter)  # transformers passes over DoRA's magnitudes
                 loaded |= {f"{component}.{name}" for name in own}
         fits = saved.keys() == loaded
     except (RuntimeError, ValueError, KeyError):

@@ -79,14 +79,15 @@ def prepare(pipeline: Any, options: Options) -> Trainable:
     freeze(pipeline)
     rate = options.learning_rate or (2e-3 if is_small(pipeline.unet) else 1e-3)
     learned = {
-        f"{component}.learned": _add_word(_tokenizer(pipeline, component), encoder, options)
+        f"{component}.learned": _add_word(tokenizer_of(pipeline, component), encoder, options)
         for component, encoder in text_encoders(pipeline).items()
     }
     group = ParameterGroup(name="vectors", parameters=learned, learning_rate=rate)
     return Trainable(groups=[group], trains_text=True)
 
 
-def _tokenizer(pipeline: Any, component: str) -> Any:
+def tokenizer_of(pipeline: Any, component: str) -> Any:
+    """The tokenizer of a text encoder."""
     return getattr(pipeline, component.replace("text_encoder", "tokenizer"))
 
 
@@ -125,7 +126,7 @@ def save(pipeline: Any, trainable: Trainable, folder: Path) -> None:
 
     for component, encoder in text_encoders(pipeline).items():
         learned = encoder.get_input_embeddings().learned.detach()
-        tokenizer = _tokenizer(pipeline, component)
+        tokenizer = tokenizer_of(pipeline, component)
         word = tokenizer.convert_ids_to_tokens(len(tokenizer) - len(learned))
         save_file({word: learned.float().cpu().clone()}, folder / FILES[component])
 
@@ -144,7 +145,7 @@ def load(pipeline: Any, folder: Path, options: Any) -> None:
             words = load_file(folder / FILES[component])
             learned = getattr(encoder.get_input_embeddings(), "learned", None)
             if learned is None:
-                tokenizer = _tokenizer(pipeline, component)
+                tokenizer = tokenizer_of(pipeline, component)
                 pipeline.load_textual_inversion(words, tokenizer=tokenizer, text_encoder=encoder)
             else:
                 (vectors,) = words.values()
