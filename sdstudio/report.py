@@ -3,7 +3,7 @@
 import base64
 import io
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -11,17 +11,17 @@ from pathlib import Path
 from PIL import Image
 
 from sdstudio.metrics.statistics import CONFIDENCE
+from sdstudio.ranking import is_rankable
 from sdstudio.results import (
     Evaluation,
     Picture,
     Row,
-    best,
     cells,
     count_text,
     decimals,
     interval_text,
-    is_rankable,
     metrics_of,
+    rankings,
 )
 from sdstudio.schema import Metric, MetricResult
 from sdstudio.words import count
@@ -77,6 +77,7 @@ def _models(evaluation: Evaluation) -> str:
 def _scores(evaluation: Evaluation) -> str:
     metrics = metrics_of(evaluation.results)
     notes: dict[str, int] = {}
+    places = {name: ranking.places for name, ranking in rankings(evaluation.results).items()}
     roles = {row.label: row.role for row in evaluation.rows}
     heads = "".join(f"<th>{escape(metric.label)}<small>{metric.better} is better</small></th>" for metric in metrics)
     lines = []
@@ -84,7 +85,9 @@ def _scores(evaluation: Evaluation) -> str:
         role = roles.get(model, "floor")
         about = {"base": "before training", "trained": "", "floor": _about_floor(row.values(), metrics)}[role]
         about = f"<small>{about}</small>" if about else ""
-        columns = "".join(_cell(row.get(metric.name), metric, evaluation.results, notes) for metric in metrics)
+        columns = "".join(
+            _cell(row.get(metric.name), places[metric.name], evaluation.results, notes) for metric in metrics
+        )
         kind = "" if role == "trained" else ' class="line"'
         lines.append(f"<tr{kind}><th>{escape(model)}{about}</th>{columns}</tr>")
     flags = "".join(f"<li>{escape(note)}</li>" for note in notes)
@@ -92,8 +95,8 @@ def _scores(evaluation: Evaluation) -> str:
         f'<h2>Results</h2>\n<div class="scroll"><table class="scores"><thead><tr><th>Model</th>{heads}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>\n"
         '<p class="soft">Under each value: its 95% interval, the number of pictures (generated vs real), and where '
-        "pictures are paired the change from the base model. The best value is highlighted only where rows can be "
-        "ranked; that it is best does not prove a difference, the intervals say.</p>\n"
+        "pictures are paired the change from the base model. Best, second and third are marked only where rows can be "
+        "ranked; rows that paired tests over prompts do not tell apart (5%, Holm) share a place.</p>\n"
         + (f'<ol class="notes">{flags}</ol>' if flags else "")
     )
 
@@ -105,23 +108,29 @@ def _about_floor(row: Iterable[MetricResult], metrics: Sequence[Metric]) -> str:
     return f"{told}; too few pictures to tell: {', '.join(weak)}" if weak else told
 
 
-def _cell(cell: MetricResult | None, metric: Metric, results: Sequence[MetricResult], notes: dict[str, int]) -> str:
+def _cell(
+    cell: MetricResult | None, places: Mapping[str, int], results: Sequence[MetricResult], notes: dict[str, int]
+) -> str:
     if cell is None:
         return '<td class="none">–</td>'
     marks = ", ".join(str(notes.setdefault(flag, len(notes) + 1)) for flag in cell.flags)
     marks = f"<sup>{marks}</sup>" if marks else ""
     if cell.value is None:
         return f'<td class="none">not computed{marks}<small>N {count_text(cell)}</small></td>'
-    places = decimals([result.value or 0.0 for result in results if result.metric == metric.name])
-    small = f"<small>{_minus(interval_text(cell.interval, places)) or 'no interval'}</small>"
+    digits = decimals([result.value or 0.0 for result in results if result.metric == cell.metric])
+    small = f"<small>{_minus(interval_text(cell.interval, digits)) or 'no interval'}</small>"
     small += f"<small>N {count_text(cell)}</small>"
     if cell.versus_base:
-        change = f"{cell.versus_base.difference:+.{places}f} {interval_text(cell.versus_base.interval, places)}"
+        change = f"{cell.versus_base.difference:+.{digits}f} {interval_text(cell.versus_base.interval, digits)}"
         ratio = f" · ×{cell.versus_base.ratio:.2f}" if cell.versus_base.ratio is not None else ""
         small += f'<small class="change">vs base{ratio}</small><small>{_minus(change)}</small>'
-    kind = "best" if best(results, metric) == cell.model else "" if is_rankable(cell) else "unranked"
-    value = _minus(f"{cell.value:.{places}f}")
+    place = places.get(cell.model, 0)
+    kind = _PLACES.get(place, "" if is_rankable(cell) else "unranked")
+    value = _minus(f"{cell.value:.{digits}f}")
     return f'<td class="{kind}"><span class="value">{value}</span>{marks}{small}</td>'
+
+
+_PLACES = {1: "best", 2: "second", 3: "third"}
 
 
 def _minus(text: str) -> str:

@@ -1,7 +1,5 @@
-"""What an evaluation leaves in its folder, and the tables made of it. No torch: pages read it."""
+"""What an evaluation leaves in its folder, and how its numbers are read. No torch: pages read it."""
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sdstudio import registry
-from sdstudio.metrics.sample import EXPLORATORY, NO_INTERVAL, REFUSED
+from sdstudio.ranking import Ranking, rank
 from sdstudio.schema import Metric, MetricResult, ModelRef, Protocol, from_json
 from sdstudio.workspace import read_json
 
@@ -91,29 +89,13 @@ def cells(results: Sequence[MetricResult]) -> dict[str, dict[str, MetricResult]]
     return table
 
 
-def best(results: Sequence[MetricResult], metric: Metric) -> str | None:
-    """The label of the row with the best value, None where rows cannot be ranked.
-
-    Never ranked are the floor, cells that were refused, are exploratory or got no interval where their metric gives
-    one, and rows of unequal N, extractor or preprocessing.
-    """
-    ranked = [
-        (result.value, result)
-        for result in results
-        if result.metric == metric.name and result.value is not None and result.model != FLOOR and is_rankable(result)
-    ]
-    conditions = {
-        (result.n_generated, result.n_reference, result.extractor, result.preprocessing) for _, result in ranked
-    }
-    if len(ranked) < 2 or len(conditions) > 1:
-        return None
-    choose = max if metric.better == "higher" else min
-    return choose(ranked, key=lambda pair: pair[0])[1].model
-
-
-def is_rankable(result: MetricResult) -> bool:
-    unranked = (EXPLORATORY, NO_INTERVAL, REFUSED)
-    return result.value is not None and not any(flag.startswith(unranked) for flag in result.flags)
+def rankings(results: Sequence[MetricResult]) -> dict[str, Ranking]:
+    """For each metric the places of the models, by their labels; the floor has none."""
+    columns: dict[str, dict[str, MetricResult]] = {}
+    for result in results:
+        if result.model != FLOOR:
+            columns.setdefault(result.metric, {})[result.model] = result
+    return {metric.name: rank(metric, columns.get(metric.name, {})) for metric in metrics_of(results)}
 
 
 # ---------------------------------------------------------------- numbers as text
@@ -199,79 +181,3 @@ def _cell_text(cell: MetricResult | None, results: Sequence[MetricResult]) -> st
     if cell.versus_base and cell.versus_base.ratio is not None:
         parts.append(f"×{cell.versus_base.ratio:.2f} base")
     return " ".join(part for part in parts if part)
-
-
-def table_csv(results: Sequence[MetricResult]) -> str:
-    """One line per model and metric, every number in full, empty where there is none."""
-    text = io.StringIO()
-    lines = [_csv_line(result) for result in results]
-    writer = csv.DictWriter(text, list(lines[0]) if lines else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
-
-
-def _csv_line(result: MetricResult) -> dict[str, Any]:
-    low, high = result.interval or (None, None)
-    paired = result.versus_base
-    paired_low, paired_high = (paired and paired.interval) or (None, None)
-    return {
-        "model": result.model,
-        "metric": result.metric,
-        "value": result.value,
-        "low": low,
-        "high": high,
-        "n_generated": result.n_generated,
-        "n_reference": result.n_reference,
-        "difference_from_base": paired and paired.difference,
-        "difference_low": paired_low,
-        "difference_high": paired_high,
-        "ratio_to_base": paired and paired.ratio,
-        "extractor": result.extractor,
-        "preprocessing": result.preprocessing,
-        "flags": "; ".join(result.flags),
-    }
-
-
-def table_latex(evaluation: Evaluation) -> str:
-    """A booktabs table: a row per model, the 95% interval beside each value, the best in bold where rows rank."""
-    results = evaluation.results
-    metrics = metrics_of(results)
-    heads = [_latex(f"{metric.label} {ARROWS[metric.better]}") for metric in metrics]
-    lines = []
-    for model, row in cells(results).items():
-        line = [_latex(model)]
-        for metric in metrics:
-            column = [result.value or 0.0 for result in results if result.metric == metric.name]
-            line.append(_latex_cell(row.get(metric.name), decimals(column), best(results, metric) == model))
-        lines.append(" & ".join(line) + r" \\")
-    extractors = ", ".join(dict.fromkeys(result.extractor for result in results))
-    body = "\n".join(lines)
-    return (
-        f"% Protocol {evaluation.protocol_hash}\n"
-        "\\begin{table}\n\\centering\n"
-        f"\\begin{{tabular}}{{l{'r' * len(metrics)}}}\n\\toprule\n"
-        f"Model & {' & '.join(heads)} \\\\\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
-        f"\\caption{{{_latex(evaluation.protocol.name or 'Comparison')}. Values with 95\\% intervals; "
-        f"features: {_latex(extractors)}; bold: the best value where rows can be ranked, which proves no difference "
-        "(the intervals tell); $^*$ not ranked: exploratory or without an interval; "
-        f"protocol {evaluation.protocol_hash[:12]}.}}\n"
-        "\\end{table}\n"
-    )
-
-
-def _latex_cell(cell: MetricResult | None, places: int, is_best: bool) -> str:
-    if cell is None or cell.value is None:
-        return "--"
-    value = f"{cell.value:.{places}f}"
-    value = f"\\textbf{{{value}}}" if is_best else value
-    star = "" if is_rankable(cell) else "$^*$"
-    interval = f" {{\\scriptsize {interval_text(cell.interval, places)}}}" if cell.interval else ""
-    return f"{value}{star}{interval}"
-
-
-def _latex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "×": r"$\times$"}
-    special |= {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "÷": r"$\div$"}
-    special |= {character: f"\\{character}" for character in "&%$#_{}"}
-    return "".join(special.get(character, character) for character in text)

@@ -12,15 +12,14 @@ from sdstudio.report import _about_floor
 from sdstudio.results import (
     FLOOR,
     Evaluation,
-    best,
     decimals,
     interval_text,
+    rankings,
     results_table,
     results_text,
-    table_csv,
-    table_latex,
 )
 from sdstudio.schema import MetricResult, Protocol, SampleSettings, UserError, check_bounds, from_json
+from sdstudio.tables import table_csv, table_latex, table_markdown
 from sdstudio.workspace import Workspace, write_json
 
 KID = registry.load("sdstudio.metrics")["kid"]
@@ -32,18 +31,49 @@ def cell(model: str, value: float | None, **changes: object) -> MetricResult:
     return MetricResult(model=model, value=value, **(given | changes))
 
 
-def test_best_is_lowest_or_highest_as_the_metric_says_and_never_the_floor() -> None:
-    rows = [cell("base", 3.0), cell("lora", 1.0), cell(FLOOR, 0.1)]
-    assert best(rows, KID) == "lora"
-    assert best([cell("base", 3.0, metric="clip_score"), cell("lora", 1.0, metric="clip_score")], SCORE) == "base"
+def test_places_follow_the_value_as_the_metric_says_and_the_floor_has_none() -> None:
+    rows = [cell("base", 3.0), cell("lora", 1.0), cell("sam", 1.0), cell(FLOOR, 0.1)]
+    assert rankings(rows)["kid"].places == {"lora": 1, "sam": 1, "base": 3}
+    up = [cell("base", 3.0, metric="clip_score"), cell("lora", 1.0, metric="clip_score")]
+    assert rankings(up)["clip_score"].places == {"base": 1, "lora": 2}
 
 
 def test_rows_that_cannot_be_compared_are_not_ranked() -> None:
     for changes in ({"n_generated": 7}, {"n_reference": 8}, {"extractor": "f"}, {"preprocessing": "q"}):
-        assert best([cell("base", 3.0), cell("lora", 1.0, **changes)], KID) is None
+        found = rankings([cell("base", 3.0), cell("lora", 1.0, **changes)])["kid"]
+        assert not found.places and found.why_not == "rows differ in N, extractor or preprocessing"
     for flag in ("exploratory: few", "refused: few", "no interval: few"):
-        assert best([cell("base", 3.0), cell("lora", 1.0, flags=(flag,))], KID) is None
-    assert best([cell("base", 3.0), cell("lora", None), cell("sam", 2.0)], KID) == "sam"
+        assert not rankings([cell("base", 3.0), cell("lora", 1.0, flags=(flag,))])["kid"].places
+    assert rankings([cell("base", 3.0), cell("lora", None), cell("sam", 2.0)])["kid"].places == {"sam": 1, "base": 2}
+
+
+def score(model: str, values: list[float]) -> MetricResult:
+    prompts = {f"prompt {index}": value for index, value in enumerate(values)}
+    return cell(model, sum(values) / len(values), metric="clip_score", per_prompt=prompts)
+
+
+def test_rows_that_paired_tests_do_not_tell_apart_share_a_place() -> None:
+    noise = [0.01, -0.02, 0.03, -0.01, 0.02, -0.03, 0.01, -0.01, 0.02, -0.02]
+    best = score("best", [0.9 + step for step in noise])
+    close = score("close", [0.9 + step for step in reversed(noise)])
+    worse = score("worse", [0.7 + step for step in noise])
+    found = rankings([worse, close, best])["clip_score"]
+    assert found.tested and found.places == {"best": 1, "close": 1, "worse": 3}
+    assert not found.why_not
+
+
+def test_too_few_prompts_to_tell_rows_apart_are_said_and_all_share_the_first_place() -> None:
+    rows = [score("best", [0.9, 0.8, 0.9, 0.8]), score("worse", [0.1, 0.1, 0.2, 0.1])]
+    found = rankings(rows)["clip_score"]
+    assert found.places == {"best": 1, "worse": 1}
+    assert found.why_not == "4 prompts cannot tell 2 rows apart at 5%: take more prompts"
+
+
+def test_holm_makes_many_rows_harder_to_tell_apart() -> None:
+    """Six prompts, all better: p = 2 / 64 tells two rows apart, not four."""
+    rows = [score(f"row {index}", [index + step / 10 for step in range(6)]) for index in range(4)]
+    assert rankings(rows[:2])["clip_score"].places == {"row 1": 1, "row 0": 2}
+    assert set(rankings(rows)["clip_score"].places.values()) == {1}
 
 
 def test_numbers_get_three_digits_of_the_largest() -> None:
@@ -59,17 +89,29 @@ def test_tables_say_what_was_refused_and_escape_their_text() -> None:
     assert table_csv(rows).splitlines()[2].startswith("50% & more,kid,,,,8,9")
     evaluation = Evaluation(protocol=Protocol(), protocol_hash="h", created=0.0, rows=(), results=tuple(rows))
     latex = table_latex(evaluation)
-    assert "textbf" not in latex and "proves no difference" in latex
+    assert "textbf" not in latex and "do not tell apart" in latex
     assert r"base\_1 & 2.00 {\scriptsize [1.00, 3.00]} \\" in latex and r"50\% \& more & -- \\" in latex
 
 
-def test_only_ranked_rows_are_bold() -> None:
-    def latex(*flags: str) -> str:
+def test_only_ranked_rows_are_marked() -> None:
+    def tables(*flags: str) -> tuple[str, str]:
         rows = (cell("base", 3.0, flags=flags), cell("lora", 1.0, flags=flags))
-        return table_latex(Evaluation(protocol=Protocol(), protocol_hash="h", created=0.0, rows=(), results=rows))
+        evaluation = Evaluation(protocol=Protocol(), protocol_hash="h", created=0.0, rows=(), results=rows)
+        return table_latex(evaluation), table_markdown(evaluation)
 
-    assert r"\textbf{1.00}" in latex() and r"\textbf{3.00}" not in latex()
-    assert "textbf" not in latex("no interval: too few prompts or pictures")
+    latex, markdown = tables()
+    assert r"\textbf{1.00}" in latex and r"\underline{3.00}" in latex
+    assert "| lora | **1.00 N 8 vs 9** (1st) |" in markdown and "| base | *3.00 N 8 vs 9* (2nd) |" in markdown
+    latex, markdown = tables("no interval: too few prompts or pictures")
+    assert "textbf" not in latex and "1.00$^*$" in latex
+    assert "(1st)" not in markdown and "1.00 N 8 vs 9<sup>1</sup>" in markdown
+    assert "\n1. no interval: too few prompts or pictures\n" in markdown
+
+
+def test_markdown_shows_names_letter_by_letter() -> None:
+    rows = (cell("a|b *c* <img>", 1.0), cell("base", None, flags=("refused: few",)))
+    text = table_markdown(Evaluation(protocol=Protocol(), protocol_hash="h", created=0.0, rows=(), results=rows))
+    assert "| a\\|b \\*c\\* \\<img\\> |" in text and "| base | not computed<sup>1</sup> |" in text
 
 
 def test_the_floor_of_too_few_pictures_promises_nothing() -> None:

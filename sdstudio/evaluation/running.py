@@ -5,8 +5,9 @@ import time
 from sdstudio.evaluation.drawing import draw_rows
 from sdstudio.evaluation.protocol import check_protocol, metrics_in, protocol_hash, within
 from sdstudio.jobs.context import JobContext
-from sdstudio.results import RESULTS_FILE, Evaluation, table_csv, table_latex
+from sdstudio.results import RESULTS_FILE, Evaluation
 from sdstudio.schema import Protocol, to_json
+from sdstudio.tables import table_csv, table_latex, table_markdown
 from sdstudio.words import count
 from sdstudio.workspace import atomic_write, write_json
 
@@ -49,6 +50,7 @@ def run_evaluate(config: Protocol, ctx: JobContext) -> bool:
     )
     atomic_write(ctx.folder / "table.csv", table_csv(results))
     atomic_write(ctx.folder / "table.tex", table_latex(evaluation))
+    atomic_write(ctx.folder / "table.md", table_markdown(evaluation))
     write_report(evaluation, ctx.folder, ctx.workspace)
     write_json(ctx.folder / RESULTS_FILE, to_json(evaluation))
     ctx.progress(1, 1, "comparison", f"compared {count(len(rows), 'model')}")

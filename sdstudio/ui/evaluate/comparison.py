@@ -7,12 +7,12 @@ import streamlit as st
 from sdstudio import jobs
 from sdstudio.results import (
     Evaluation,
-    best,
     cells,
     count_text,
     decimals,
     interval_text,
     metrics_of,
+    rankings,
     results_table,
 )
 from sdstudio.schema import Job, Metric, MetricResult
@@ -25,6 +25,7 @@ DOWNLOADS = (
     ("report.html", "Report with pictures", "text/html"),
     ("table.csv", "Table as CSV", "text/csv"),
     ("table.tex", "Table as LaTeX", "text/x-tex"),
+    ("table.md", "Table as Markdown", "text/markdown"),
 )
 
 
@@ -59,23 +60,23 @@ def show_evaluation(workspace: Workspace, job: Job, evaluation: Evaluation) -> N
 
 
 def show_table(results: Sequence[MetricResult]) -> None:
-    """A row per model; each cell says value, 95% interval and N, the best value in bold where rows can be ranked."""
+    """A row per model; each cell says value, 95% interval and N, the best in bold where rows can be ranked."""
     import pandas
 
     metrics = metrics_of(results)
-    leaders = {metric.name: best(results, metric) for metric in metrics}
+    places = rankings(results)
     rows = []
     for model, row in cells(results).items():
         line = {"Model": literal(model)}
         for metric in metrics:
             text = literal(cell_text(row.get(metric.name), results))
-            line[heading(metric)] = f"**{text}**" if leaders[metric.name] == model else text
+            line[heading(metric)] = f"**{text}**" if places[metric.name].places.get(model) == 1 else text
         rows.append(line)
     st.table(pandas.DataFrame(rows), border="horizontal", hide_index=True)
     extractors = ", ".join(dict.fromkeys(result.extractor for result in results if result.extractor))
     st.caption(
         "Brackets: 95% interval. N: pictures measured, 'vs' real ones. ↑ higher is better, ↓ lower. "
-        "Bold: the best value of rows that can be ranked; where intervals overlap it proves no difference. "
+        "Bold: the best of rows that can be ranked, and all that paired tests over prompts do not tell from it. "
         f"Pictures are seen through {literal(extractors)}."
     )
 
