@@ -1,9 +1,12 @@
 """The kinds of jobs: the config each takes, the function that does it, and where its folder lies."""
 
+import gc
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from sdstudio.jobs import prepare
@@ -50,12 +53,28 @@ class Kind:
     def load(self, bulk: bool = False) -> Callable[[Any, JobContext], bool]:
         """The function that does the job; with `bulk` the one that spreads it, where there is one."""
         module, name = ((bulk and self.bulk) or self.function).split(":")
-        function: Callable[[Any, JobContext], bool] = getattr(importlib.import_module(module), name)
+        function: Callable[[Any, JobContext], bool] = getattr(_imported(module), name)
         return function
 
     def parent_folder(self, ws: Workspace) -> Path:
         folder: Path = getattr(ws, self.parent)
         return folder
+
+
+def _imported(module: str) -> ModuleType:
+    """The module that does a job, imported without the garbage collector.
+
+    torch and diffusers bring a million objects that stay. The collector would go through them again and again while
+    they load and once more when the process ends: a third of both times.
+    """
+    if module in sys.modules:
+        return sys.modules[module]
+    gc.disable()
+    try:
+        return importlib.import_module(module)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 KINDS: dict[JobKind, Kind] = {
