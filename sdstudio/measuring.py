@@ -9,12 +9,13 @@ import numpy as np
 
 from sdstudio.datasets import open_dataset
 from sdstudio.jobs.context import JobContext
-from sdstudio.metrics.sample import EXPLORATORY, NOT_COMPUTED, Sample
+from sdstudio.metrics.sample import EXPLORATORY, NOT_COMPUTED, Sample, part
 from sdstudio.metrics.statistics import compare
 from sdstudio.models import read_checkpoint, resolve_checkpoint
+from sdstudio.prompts import plain
 from sdstudio.results import FLOOR, Row
 from sdstudio.schema import Metric, MetricResult, Snapshot, UserError, from_json
-from sdstudio.views import View, part
+from sdstudio.views import View
 from sdstudio.words import count
 from sdstudio.workspace import Workspace, read_json
 
@@ -32,6 +33,7 @@ class Reference:
     ids: tuple[str, ...] = ()
     paths: tuple[Path, ...] = ()
     dataset: str = ""
+    captions: tuple[str, ...] = ()
 
 
 def read_reference(ws: Workspace, dataset: str) -> Reference:
@@ -39,13 +41,15 @@ def read_reference(ws: Workspace, dataset: str) -> Reference:
     if not dataset:
         return Reference()
     store = open_dataset(ws, dataset)
-    ids = tuple(sorted(image.id for image in store.images()))
+    captions = {image.id: image.caption for image in store.images()}
+    ids = tuple(sorted(captions))
     if len(ids) < 2:
         raise UserError(
             f"The reference dataset {dataset!r} has fewer than 2 pictures: add real ones that were not trained on, "
             "more than the encoder has dimensions for an FID that can be ranked."
         )
-    return Reference(ids, tuple(store.image_path(id) for id in ids), dataset)
+    paths = tuple(store.image_path(id) for id in ids)
+    return Reference(ids, paths, dataset, tuple(captions[id] for id in ids))
 
 
 def measure(
@@ -92,7 +96,7 @@ def measure(
 
 
 def _has_floor(metric: Metric) -> bool:
-    return {"prompts", "reference"} <= set(metric.needs)
+    return {"prompts", "reference"} <= set(metric.needs) and "partners" not in metric.needs
 
 
 def _not_computed(
@@ -154,6 +158,7 @@ def _samples(
             reference=real,
             training=training.get(row.key),
             base=samples[row.base].generated if row.base != row.key else None,
+            partners=_partners(row, reference),
             extractor=view.extractor,
             preprocessing=view.preprocessing,
             flags=(*row.flags, warning) if row.key in foreign else row.flags,
@@ -161,6 +166,13 @@ def _samples(
         )
         done += len(row.pictures)
     return samples
+
+
+def _partners(row: Row, reference: Reference) -> tuple[tuple[int, int], ...]:
+    """The pictures whose prompt is a reference picture's caption, each with that picture."""
+    places = {caption: place for place, caption in enumerate(reference.captions) if caption}
+    drawn = [plain(picture.text) for picture in row.pictures if not picture.drift]
+    return tuple((place, places[text]) for place, text in enumerate(drawn) if text in places)
 
 
 def _with(view: View) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from sdstudio.metrics.sample import Pictures
@@ -59,18 +58,6 @@ class View:
             text=np.stack([embeddings[text] for text in texts]) if texts else features.embedding[:0],
             truncated=tuple(self.encoder.truncated(distinct)),
         )
-
-
-def part(pictures: Pictures, index: npt.NDArray[np.intp]) -> Pictures:
-    """Those of `pictures` that `index` names, which have no prompts."""
-    return replace(
-        pictures,
-        pooled=pictures.pooled[index],
-        image=pictures.image[index],
-        groups=tuple(pictures.groups[place] for place in index),
-        names=tuple(pictures.names[place] for place in index),
-        paths=tuple(pictures.paths[place] for place in index),
-    )
 
 
 def _source(paths: Sequence[Path]) -> str:

@@ -46,7 +46,7 @@ class ClipEncoder:
         return hashlib.sha256(lines.encode()).hexdigest()
 
     @cached_property
-    def _model(self) -> Any:
+    def model(self) -> Any:
         logging.disable_progress_bar()
         model, report = CLIPModel.from_pretrained(
             self.folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
@@ -63,17 +63,21 @@ class ClipEncoder:
         """Those of `texts` that have more tokens than the text tower reads."""
         return [text for text in texts if len(self._tokenizer(text, verbose=False)["input_ids"]) > self._longest]
 
+    def pixels(self, paths: Sequence[Path]) -> torch.Tensor:
+        """Picture files as the vision tower takes them, (B, 3, H, W) on its device."""
+        pictures = [open_rgb(path) for path in paths]
+        pixels: torch.Tensor = self._processor(pictures, return_tensors="pt")["pixel_values"]
+        return pixels.to(self.device)
+
     @torch.inference_mode()
     def images(self, paths: Sequence[Path]) -> ImageFeatures:
         """Features of picture files, in batches; a UserError names a file that is not a picture."""
         pooled = [np.zeros((0, self.dimensions), np.float32)]
-        embedding = [np.zeros((0, self._model.config.projection_dim), np.float32)]
+        embedding = [np.zeros((0, self.model.config.projection_dim), np.float32)]
         for start in range(0, len(paths), BATCH):
-            pictures = [open_rgb(path) for path in paths[start : start + BATCH]]
-            pixels = self._processor(pictures, return_tensors="pt")["pixel_values"].to(self.device)
-            output = self._model.vision_model(pixel_values=pixels).pooler_output
+            output = self.model.vision_model(pixel_values=self.pixels(paths[start : start + BATCH])).pooler_output
             pooled.append(output.cpu().numpy())
-            embedding.append(_unit(self._model.visual_projection(output)))
+            embedding.append(_unit(self.model.visual_projection(output)))
         return ImageFeatures(np.concatenate(pooled), np.concatenate(embedding))
 
     @torch.inference_mode()
@@ -82,8 +86,8 @@ class ClipEncoder:
         tokens = self._tokenizer(
             list(texts), padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
         ).to(self.device)
-        output = self._model.text_model(tokens["input_ids"], attention_mask=tokens["attention_mask"])
-        return _unit(self._model.text_projection(output.pooler_output))
+        output = self.model.text_model(tokens["input_ids"], attention_mask=tokens["attention_mask"])
+        return _unit(self.model.text_projection(output.pooler_output))
 
 
 def load(model: str = "starter", device: str = "") -> ClipEncoder:

@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sdstudio.features.encoding import BATCH, Array, ImageFeatures, default_device, open_rgb
+from sdstudio.features.encoding import BATCH, ImageFeatures, default_device, open_rgb, resized
 from sdstudio.features.weights import WeightsFile, fill
 from sdstudio.schema import Feature
 
@@ -217,19 +216,10 @@ class InceptionEncoder:
         """Features of picture files, in batches; a UserError names a file that is not a picture."""
         pooled = [np.zeros((0, DIMENSIONS), np.float32)]
         for start in range(0, len(paths), BATCH):
-            pixels = np.stack([_pixels(open_rgb(path)) for path in paths[start : start + BATCH]])
+            pixels = np.stack([resized(open_rgb(path), SIDE) for path in paths[start : start + BATCH]])
             pooled.append(self._network(torch.from_numpy(pixels).to(self.device)).cpu().numpy())
         features = np.concatenate(pooled)
         return ImageFeatures(features, features[:, :0])
-
-
-def _pixels(picture: Image.Image) -> Array:
-    """(3, 299, 299), each channel resized as floats, so that nothing is rounded, and cut to 0–255."""
-    channels = [
-        np.asarray(Image.fromarray(np.asarray(band, np.float32)).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
-        for band in picture.split()
-    ]
-    return np.asarray(np.clip(np.stack(channels), 0, 255), np.float32)
 
 
 def load(weights: Path, device: str = "") -> InceptionEncoder:

@@ -1,7 +1,7 @@
 """What a metric is given: the features of one model's pictures, and what to hold them against."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,27 @@ class Pictures:
         return len(self.pooled)
 
 
+def part(pictures: Pictures, places: npt.NDArray[np.intp]) -> Pictures:
+    """Those of `pictures` at `places`, in that order."""
+    texts = pictures.text[places] if len(pictures.text) else pictures.text
+    return replace(
+        pictures,
+        pooled=pictures.pooled[places],
+        image=pictures.image[places],
+        text=texts,
+        groups=tuple(pictures.groups[place] for place in places),
+        names=tuple(pictures.names[place] for place in places) if pictures.names else (),
+        paths=tuple(pictures.paths[place] for place in places) if pictures.paths else (),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     """One row of a comparison before it is measured, as the metric's encoder sees it.
 
     None are `drift` and `reference` where the protocol has none, `training` where it is not known what was trained on,
     and `base` for the base model itself; `base` are its pictures of the same prompts and seeds, in the same order.
+    `partners` are pairs of places (generated, reference) of pictures that belong together.
     `key` is the row's, `folder` the evaluation's, which holds people's ratings. `flags` go with every cell of the row,
     `reference_flags` with those that hold it against the reference.
     """
@@ -62,6 +77,7 @@ class Sample:
     reference: Pictures | None = None
     training: Pictures | None = None
     base: Pictures | None = None
+    partners: tuple[tuple[int, int], ...] = ()
     key: str = ""
     folder: Path | None = None
     extractor: str

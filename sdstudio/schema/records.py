@@ -98,9 +98,9 @@ class Metric:
 
     `features` names the encoders that it may look through: the first is its own, another one is used where the protocol
     prefers it, and a bundled one on the starter; empty for a metric that reads the files, the ratings or nothing.
-    `needs` is what the Sample must hold beside the generated pictures (`prompts`): those without the trigger, real
-    reference pictures, those trained on, people's ratings, or only the `pictures` themselves. `compute(sample)` gives
-    the cell, refused in words where the sample does not suffice.
+    `needs` is what the Sample must hold: pictures of the `prompts`, or of those without the trigger, real ones as a
+    `reference`, which of these are `partners` of which drawn ones, those of the `training`, people's `ratings`, or the
+    files of the `pictures`. `compute(sample)` gives the cell, refused in words where the sample does not suffice.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Metric:
     summary: str
     paper: str
     better: Literal["higher", "lower"]
-    needs: tuple[Literal["prompts", "drift_prompts", "reference", "training", "ratings", "pictures"], ...]
+    needs: tuple[Literal["prompts", "drift_prompts", "reference", "partners", "training", "ratings", "pictures"], ...]
     features: tuple[str, ...] = ()
     compute: Callable[..., MetricResult]
 

@@ -1,0 +1,16 @@
+"""LPIPS between sets of pictures, from their vectors φ: ‖φ(x) − φ(y)‖² (see features.lpips)."""
+
+import numpy as np
+
+from sdstudio.metrics.sample import Array
+
+_COLUMNS = 1 << 16
+
+
+def lpips_between(first: Array, second: Array) -> Array:
+    """The distance of every pair: (N₁, D), (N₂, D) → (N₁, N₂), in float64; by blocks of columns, as D is large."""
+    squares = np.zeros((len(first), len(second)))
+    for start in range(0, first.shape[1], _COLUMNS):
+        one, other = (np.asarray(part[:, start : start + _COLUMNS], np.float64) for part in (first, second))
+        squares += np.sum(one**2, 1)[:, None] + np.sum(other**2, 1)[None] - 2 * one @ other.T
+    return np.asarray(np.maximum(squares, 0))
