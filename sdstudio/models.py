@@ -55,9 +55,8 @@ def resolve_base_model(ws: Workspace, ref: str) -> BaseModel:
         return _local("starter", STARTER / "sd", "Starter (bundled)")
     if not ref:
         raise UserError("No base model is named: give 'starter', a diffusers folder, a .safetensors file or a Hub id.")
-    for path in (ws.models / ref, Path(ref).expanduser()):
-        if _exists(path):
-            return _local(ref, path.resolve(), path.stem if path.is_file() else path.name)
+    for path in _existing(ws.models, ref):
+        return _local(ref, path.resolve(), path.stem if path.is_file() else path.name)
     if Path(ref).suffix in PICKLED or Path(ref).suffix == ".safetensors" or Path(ref).is_absolute():
         raise UserError(f"There is no base model at {ref}: check the path, or choose a listed model.")
     if ref.count("/") == 1 and not ref.startswith((".", "~", "/")):
@@ -68,11 +67,12 @@ def resolve_base_model(ws: Workspace, ref: str) -> BaseModel:
     )
 
 
-def _exists(path: Path) -> bool:
+def _existing(root: Path, ref: str) -> list[Path]:
+    """What lies at `ref` within `root`, then at `ref` itself; nothing for a name that no file can have."""
     try:
-        return path.exists()
-    except OSError:  # a name that no file can have
-        return False
+        return [path for path in (root / ref, Path(ref).expanduser()) if path.exists()]
+    except (OSError, ValueError, RuntimeError):  # too long, odd characters, an unknown ~user
+        return []
 
 
 def _local(ref: str, path: Path, label: str) -> BaseModel:
@@ -174,10 +174,11 @@ def resolve_checkpoint(ws: Workspace, ref: str) -> Path:
     `ref` is a checkpoint folder (absolute, or relative to the workspace) or a run's id, which means the run's newest.
     Raises UserError when there is none.
     """
-    for folder in (ws.root / ref, Path(ref).expanduser()):
+    for folder in _existing(ws.root, ref):
         if (folder / CHECKPOINT_FILE).is_file():
             return folder.resolve()
-    newest = latest_checkpoint(ws.runs / Path(ref).name) if ref else None
+    runs = [run for run in ws.runs.glob("*") if run.name == Path(ref).name]
+    newest = latest_checkpoint(runs[0]) if runs else None
     if newest is None:
         raise UserError(f"There is no checkpoint {ref!r}: choose one that `sdstudio jobs list` or the page shows.")
     return newest

@@ -120,6 +120,12 @@ class DatasetStore:
         with self._database.read() as connection:
             return self.folder / "images" / f"{id}.{self._facts(connection, id)['extension']}"
 
+    def image_paths(self) -> dict[str, Path]:
+        """What `image_path` says of every picture, in one go."""
+        with self._database.read() as connection:
+            rows = connection.execute("SELECT id, extension FROM image")
+            return {id: self.folder.joinpath("images", f"{id}.{extension}") for id, extension in rows}
+
     def thumb_path(self, id: str) -> Path:
         """A JPEG of at most 256 pixels a side, made again when it is missing; the picture itself if that is small."""
         thumb = self.folder / "thumbs" / f"{id}.jpg"
@@ -344,18 +350,18 @@ class DatasetStore:
         return self.ids(target) if isinstance(target, Query) else list(dict.fromkeys(target))
 
     def _facts(self, connection: sqlite3.Connection, id: str) -> sqlite3.Row:
-        row: sqlite3.Row | None = connection.execute(
-            "SELECT position, extension FROM image WHERE id = ?", (id,)
-        ).fetchone()
+        return self._select(connection, "position, extension", id)
+
+    def _row(self, connection: sqlite3.Connection, id: str) -> CaptionedImage:
+        return to_image(self._select(connection, IMAGE_COLUMNS, id))
+
+    def _select(self, connection: sqlite3.Connection, columns: str, id: str) -> sqlite3.Row:
+        if not id.isascii():  # SQLite takes no half characters
+            raise self._unknown(id)
+        row: sqlite3.Row | None = connection.execute(f"SELECT {columns} FROM image WHERE id = ?", (id,)).fetchone()
         if row is None:
             raise self._unknown(id)
         return row
-
-    def _row(self, connection: sqlite3.Connection, id: str) -> CaptionedImage:
-        row = connection.execute(f"SELECT {IMAGE_COLUMNS} FROM image WHERE id = ?", (id,)).fetchone()
-        if row is None:
-            raise self._unknown(id)
-        return to_image(row)
 
     def _expect(self, connection: sqlite3.Connection, id: str, version: int) -> CaptionedImage:
         current = self._row(connection, id)
