@@ -27,8 +27,8 @@ SECRET = "what is not the studio's"
 PIECES = [
     "..", ".", "/", "\\", "~", "\0", "\n", " ", "%2e%2e", "%2f", "..%5c", "....//", "C:", "CON", "nul.txt", "$HOME",
     "*", "?", "|", ";", "`id`", "file://", "\u202e", "\ud800", "é", "\U0001f469\u200d\U0001f3a4", "..\\..",
-    "/etc/passwd", "a" * 300, ".git", "-rf", "'", '"', "outside", "secret.txt", "../outside/secret.txt", "../../outside",
-    "runs", "datasets", "toys", "studio.db", "trash", "<b>",
+    "/etc/passwd", "a" * 300, ".git", "-rf", "'", '"', "outside", "secret.txt", "../outside/secret.txt",
+    "../../outside", "runs", "datasets", "toys", "studio.db", "trash", "<b>",
 ]  # fmt: skip
 NAMES = st.one_of(
     st.lists(st.sampled_from(PIECES), max_size=6).map("".join),
