@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from PIL import Image
@@ -21,6 +22,7 @@ from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
 
 from sdstudio.datasets import fit, open_dataset
 from sdstudio.exporting import exported_file
+from sdstudio.ratings.deck import dealt
 from sdstudio.schema import UserError
 from sdstudio.workspace import Workspace, current_workspace, safe_join
 
@@ -58,6 +60,11 @@ def job_png_url(workspace: Workspace, file: Path) -> str:
     return _url(area, job, *rest)
 
 
+def rated_url(evaluation: str, session: str) -> str:
+    """Address before task and side of the pictures that a rating session shows; none of it tells the model."""
+    return _url("rated", evaluation, session)
+
+
 def export_url(job_id: str) -> str:
     """Address of the file that an export's job made, however large: it is sent piece by piece."""
     return _url("exports", job_id)
@@ -68,6 +75,7 @@ def routes() -> list[Route]:
     return [
         Route(f"{PREFIX}/thumbs/{{dataset}}/{{image_id}}", _guarded(_thumb)),
         Route(f"{PREFIX}/pictures/{{dataset}}/{{image_id}}", _guarded(_picture)),
+        Route(f"{PREFIX}/rated/{{evaluation}}/{{session}}/{{task}}/{{side:int}}", _guarded(_rated)),
         Route(f"{PREFIX}/fits/{{dataset}}/{{choice}}/{{image_id}}", _fit_preview),
         Route(f"{PREFIX}/tokens/{{dataset}}", _count_tokens, methods=["POST"]),
         Route(f"{PREFIX}/exports/{{job}}", _export),
@@ -80,7 +88,7 @@ def _url(*parts: str) -> str:
     return "/".join(["", *([base] if base else []), PREFIX.strip("/"), *(quote(part, safe="") for part in parts)])
 
 
-def _guarded(find: Callable[[Workspace, dict[str, str]], Path]) -> Callable[[Request], Response]:
+def _guarded(find: Callable[[Workspace, dict[str, Any]], Path]) -> Callable[[Request], Response]:
     def endpoint(request: Request) -> Response:
         if not is_host_allowed(request.headers.get("host")):
             return PlainTextResponse("This host name is not served.", status_code=403)
@@ -143,6 +151,15 @@ def _thumb(workspace: Workspace, names: dict[str, str]) -> Path:
 
 def _picture(workspace: Workspace, names: dict[str, str]) -> Path:
     return open_dataset(workspace, names["dataset"]).image_path(_sha256(names["image_id"]))
+
+
+def _rated(workspace: Workspace, names: dict[str, Any]) -> Path:
+    folder = safe_join(workspace.evaluations, names["evaluation"])
+    tasks = {task.id: task for task in dealt(folder, names["session"])}
+    pictures = tasks[names["task"]].pictures if names["task"] in tasks else ()
+    if not 0 <= names["side"] < len(pictures):
+        raise UserError("This session does not show such a picture.")
+    return safe_join(folder, pictures[names["side"]])
 
 
 def _job_png(workspace: Workspace, names: dict[str, str]) -> Path:
