@@ -5,17 +5,16 @@ pytest tests/test_browser_jobs.py -m slow   # what is asked before it is done; a
 """
 
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import light_jobs
 import pytest
 from conftest import Studio
+from jobs_helpers import install_light_jobs, until
 from playwright.sync_api import Locator, Page, expect
 
 from sdstudio import jobs
-from sdstudio.jobs import kinds
 from sdstudio.jobs.folder import read_state
 from sdstudio.schema import ENDED, Job, LoopConfig, TrainConfig
 from sdstudio.starter import examples
@@ -36,13 +35,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 @pytest.fixture
-def light(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def light(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs that only count, here and in every process of the studio."""
-    monkeypatch.setitem(kinds.KINDS, "generate", kinds.KINDS["generate"])
-    light_jobs.install()
-    for name, value in light_jobs.environment(tmp_path / "site").items():
-        monkeypatch.setenv(name, value)
-    yield
+    install_light_jobs(tmp_path, monkeypatch)
 
 
 def card(page: Page, job: Job) -> Locator:
@@ -60,13 +55,6 @@ def row(page: Page, job: Job) -> Locator:
 
 def indicator(page: Page) -> Locator:
     return page.locator(".st-key-indicator")
-
-
-def until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def queue(workspace: Workspace) -> list[str]:

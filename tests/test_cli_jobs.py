@@ -4,7 +4,6 @@ pytest tests/test_cli_jobs.py
 """
 
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -12,10 +11,9 @@ from pathlib import Path
 
 import light_jobs
 import pytest
+from jobs_helpers import WAIT, finish, finish_all, let_nobody_work, light_workspace
 
 from sdstudio import cli, jobs
-from sdstudio.jobs import kinds, queue
-from sdstudio.jobs.folder import Identity
 from sdstudio.jobs.transitions import change_state
 from sdstudio.workspace import ENV_VAR, Workspace, write_json
 
@@ -23,22 +21,13 @@ from sdstudio.workspace import ENV_VAR, Workspace, write_json
 @pytest.fixture
 def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     """A workspace with two devices, whose jobs are begun but done by nobody, until `finish` says that they are."""
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.root.mkdir()
+    workspace = light_workspace(tmp_path, monkeypatch)
     monkeypatch.setenv(ENV_VAR, str(workspace.root))
     monkeypatch.setattr(cli, "install_starter", lambda ws: None)
-    monkeypatch.setitem(kinds.KINDS, "generate", kinds.KINDS["generate"])
-    light_jobs.install()
-    monkeypatch.setenv("SDSTUDIO_DEVICES", "cpu:0,cpu:1")
     monkeypatch.setenv("LOGNAME", "asim")
-    monkeypatch.setattr(queue, "_start_supervisor", lambda *_: Identity.of(os.getpid()))
+    let_nobody_work(monkeypatch)
     yield workspace
-    for job in reversed(jobs.list_jobs(workspace)):
-        finish(job.folder)
-
-
-def finish(folder: Path) -> None:
-    change_state(folder, state="succeeded", ended=time.time(), message="done")
+    finish_all(workspace)
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
@@ -77,7 +66,7 @@ def test_a_job_is_moved_run_again_deleted_restored_and_cleaned_away(ws: Workspac
     assert "is number 1 in the queue" in run(capsys, "move", fourth.id, "first")
     assert jobs.get_job(ws, third.id).position == 2
     assert "choose from" in refused(capsys, "jobs", "move", fourth.id, "sideways")
-    finish(first.folder)
+    finish(ws, first)
     again = json.loads(run(capsys, "again", first.id, "--json"))
     assert (again["title"], again["state"]) == ("a", "queued")
     assert "is in the trash" in run(capsys, "delete", first.id)
@@ -93,14 +82,18 @@ def test_a_log_is_followed_to_the_jobs_end(ws: Workspace, capsys, monkeypatch) -
     job = light_jobs.submit(ws, 1)
     monkeypatch.setattr(cli.jobs, "POLL", 0.02)
     log = job.folder / "log.txt"
-    log.write_text("one\ntwo\n")
+    log.write_text("one\ntwo\nth")
+
+    looked, tick = threading.Event(), jobs.tick
+    monkeypatch.setattr(jobs, "tick", lambda ws: (tick(ws), looked.set()))
 
     def work() -> None:
-        for line in ("three\nfo", "ur\n"):
-            time.sleep(0.1)
+        for line in ("ree\nfo", "ur\n"):
+            assert looked.wait(WAIT)
+            looked.clear()
             with log.open("a") as file:
                 file.write(line)
-        finish(job.folder)
+        finish(ws, job)
 
     worker = threading.Thread(target=work)
     worker.start()

@@ -14,16 +14,16 @@ from pathlib import Path
 import light_jobs
 import psutil
 import pytest
+from jobs_helpers import WAIT, light_workspace, stop_all
 from PIL import Image
 
 from sdstudio import jobs
-from sdstudio.jobs import folder, kinds, queue, supervisor
+from sdstudio.jobs import folder, queue, supervisor
 from sdstudio.jobs.context import STOP_FILE, JobContext
 from sdstudio.jobs.locks import device_lock
 from sdstudio.schema import ENDED, CaptionConfig, ImportConfig, Job, UserError
 from sdstudio.workspace import Workspace, read_json
 
-WAIT = 240.0
 DEVICE = "cpu"
 LONG = 4000
 """Ticks of a job that ends before its time: minutes of them."""
@@ -31,17 +31,9 @@ LONG = 4000
 
 @pytest.fixture
 def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.root.mkdir()
-    monkeypatch.setitem(kinds.KINDS, "generate", kinds.KINDS["generate"])
-    light_jobs.install()
-    for name, value in {**light_jobs.environment(tmp_path / "site"), "SDSTUDIO_DEVICES": DEVICE}.items():
-        monkeypatch.setenv(name, value)
+    workspace = light_workspace(tmp_path, monkeypatch, DEVICE)
     yield workspace
-    for job in jobs.list_jobs(workspace):
-        if job.state not in ENDED:
-            jobs.stop_job(workspace, job.id, now=True)
-            jobs.wait(workspace, job.id, WAIT)
+    stop_all(workspace)
 
 
 def draw(target: Path, count: int, start: int = 0) -> Path:

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import light_jobs
 import pytest
+from jobs_helpers import finish, finish_all, let_nobody_work, light_workspace
 
 from sdstudio import jobs
-from sdstudio.jobs import kinds, queue
-from sdstudio.jobs.folder import Identity, read_state, write_state
-from sdstudio.jobs.transitions import change_state
+from sdstudio.jobs.folder import read_state, write_state
 from sdstudio.schema import ENDED, Job, UserError
 from sdstudio.workspace import Workspace, write_json
 
@@ -23,20 +22,10 @@ from sdstudio.workspace import Workspace, write_json
 @pytest.fixture
 def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     """A workspace with one device, whose jobs are begun but done by nobody, until `finish` says that they are."""
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.root.mkdir()
-    monkeypatch.setitem(kinds.KINDS, "generate", kinds.KINDS["generate"])
-    light_jobs.install()
-    monkeypatch.setenv("SDSTUDIO_DEVICES", "cpu")
-    monkeypatch.setattr(queue, "_start_supervisor", lambda *_: Identity.of(os.getpid()))
+    workspace = light_workspace(tmp_path, monkeypatch, devices="cpu")
+    let_nobody_work(monkeypatch)
     yield workspace
-    for job in reversed(jobs.list_jobs(workspace)):
-        finish(workspace, job)
-
-
-def finish(ws: Workspace, job: Job) -> Job:
-    change_state(job.folder, state="succeeded", ended=time.time())
-    return jobs.get_job(ws, job.id)
+    finish_all(workspace)
 
 
 def titles(found: list[Job]) -> list[str]:

@@ -14,14 +14,12 @@ from typing import Any
 
 import light_jobs
 import pytest
-from PIL import Image
+from jobs_helpers import install_light_jobs, plain_pictures, small_lora
 
 from sdstudio import jobs
-from sdstudio.datasets import create_dataset
-from sdstudio.jobs import kinds
 from sdstudio.jobs.context import STOP_FILE, JobContext
 from sdstudio.models import latest_checkpoint
-from sdstudio.schema import Job, LoopConfig, TrainConfig, UserError
+from sdstudio.schema import Job, UserError
 from sdstudio.workspace import Workspace
 
 SIZE = 48 * 2**20
@@ -50,13 +48,8 @@ def started(disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tupl
     """A run that was stopped after its second step, with a checkpoint of it."""
     ws = Workspace(disk / "workspace")
     ws.root.mkdir()
-    store = create_dataset(ws, "set")
-    for index in range(4):
-        path = tmp_path / f"{index}.png"
-        Image.new("RGB", (64, 64), (60 * index, 80, 120)).save(path)
-        store.add(path.read_bytes(), path.name, f"asim. a plain picture, number {index}")
-    loop = LoopConfig(steps=STEPS, batch_size=1, sample_every=0, checkpoint_every=1, seed=3)
-    config = TrainConfig(dataset="set", method="lora", method_options={"rank": 2}, loop=loop)
+    plain_pictures(ws, 4)
+    config = small_lora(STEPS, checkpoint_every=1)
     with monkeypatch.context() as patch:
         at_step(patch, GOOD, lambda folder: (folder / STOP_FILE).touch())
         job = jobs.run_inline(ws, "train", config, echo=False)
@@ -107,10 +100,7 @@ def survive(started: tuple[Workspace, Job], disk: Path, monkeypatch, step: int, 
 
 
 def test_a_full_disk_ends_a_job_in_words_and_hides_no_other(disk: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setitem(kinds.KINDS, "generate", kinds.KINDS["generate"])
-    light_jobs.install()
-    for name, value in light_jobs.environment(tmp_path / "site").items():
-        monkeypatch.setenv(name, value)
+    install_light_jobs(tmp_path, monkeypatch)
     ws = Workspace(disk / "workspace")
     ws.root.mkdir()
     job = light_jobs.submit(ws, ticks=100_000)

@@ -13,12 +13,11 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from PIL import Image
+from jobs_helpers import empty_workspace, plain_pictures
 from streamlit.testing.v1 import AppTest
 from tiny_models import build
 
 from sdstudio import jobs
-from sdstudio.datasets import create_dataset
 from sdstudio.jobs import footprints
 from sdstudio.jobs.folder import State, write_state
 from sdstudio.jobs.footprints import Footprint
@@ -43,14 +42,9 @@ CONFIG = TrainConfig(dataset="set", base_model="starter", method="lora", method_
 @pytest.fixture
 def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace with a dataset of 4 captioned pictures, on a machine without a GPU."""
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.root.mkdir()
+    workspace = empty_workspace(tmp_path)
     monkeypatch.setenv("SDSTUDIO_DEVICES", "cpu")
-    store = create_dataset(workspace, "set")
-    for index in range(4):
-        path = tmp_path / f"{index}.png"
-        Image.new("RGB", (64, 64), (60 * index, 80, 120)).save(path)
-        store.add(path.read_bytes(), path.name, f"asim. a plain picture, number {index}")
+    plain_pictures(workspace, 4)
     return workspace
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import light_jobs
 import psutil
 import pytest
+from jobs_helpers import light_workspace, processes_of, until
 
 from sdstudio import jobs
-from sdstudio.jobs import kinds
 from sdstudio.jobs.folder import read_state
 from sdstudio.jobs.transitions import STARTS
 from sdstudio.schema import ENDED, Job
@@ -30,34 +30,16 @@ ROLES = {"supervisor": "sdstudio.jobs.supervisor", "worker": "sdstudio.jobs.work
 
 @pytest.fixture
 def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.root.mkdir()
-    monkeypatch.setitem(kinds.KINDS, "generate", kinds.KINDS["generate"])
-    light_jobs.install()
-    for name, value in light_jobs.environment(tmp_path / "site").items():
-        monkeypatch.setenv(name, value)
+    workspace = light_workspace(tmp_path, monkeypatch)
     yield workspace
-    for process in ours(workspace):
+    for process in processes_of(workspace):
         process.kill()
-
-
-def ours(ws: Workspace, module: str = "") -> list[psutil.Process]:
-    """The living processes of this workspace's jobs, whoever started them."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        command = " ".join(process.info["cmdline"] or [])
-        if str(ws.root) in command and module in command and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found
 
 
 def start_server(ws: Workspace, name: str) -> subprocess.Popen[bytes]:
     """A server that has begun to look after the queue."""
     server = subprocess.Popen([sys.executable, light_jobs.__file__, str(ws.root), name], env=os.environ)
-    deadline = time.monotonic() + 60
-    while not (ws.root / f"{name} serves").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until((ws.root / f"{name} serves").exists, seconds=60)
     return server
 
 
@@ -91,7 +73,7 @@ def torture(ws: Workspace, role: str, kills: int) -> None:
     killed, slowest = 0, 0.0
     while killed < kills:
         time.sleep(dice.uniform(0, 0.8))
-        victims = ours(ws, ROLES[role])
+        victims = processes_of(ws, ROLES[role])
         if not victims:
             continue
         victim = dice.choice(victims)
@@ -125,10 +107,7 @@ def finish(ws: Workspace) -> list[Job]:
 
 
 def nothing_left_behind(ws: Workspace) -> None:
-    deadline = time.monotonic() + PROMPT
-    while left := ours(ws):
-        assert time.monotonic() < deadline, [process.cmdline() for process in left]
-        time.sleep(0.1)
+    until(lambda: not processes_of(ws), seconds=PROMPT, why=lambda: processes_of(ws))
 
 
 def lost_none(ws: Workspace, ended: list[Job]) -> None:

@@ -10,8 +10,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import light_jobs
 import pytest
+from jobs_helpers import finish_all, let_nobody_work, light_workspace, stop_all, until
 
+from sdstudio import jobs
 from sdstudio.jobs.locks import Lease, busy_text, holder
 from sdstudio.schema import UserError
 from sdstudio.workspace import Workspace
@@ -123,3 +126,33 @@ def test_a_lease_is_given_back_by_another_thread_than_took_it(ws: Workspace) -> 
     assert holder(ws, DEVICE).what == "interactive generation"
     lease.release()
     assert Lease(ws, [DEVICE], "the job asim").acquire()
+
+
+def test_a_job_waits_for_interactive_generation_which_hears_of_it_and_comes_back(tmp_path: Path, monkeypatch) -> None:
+    ws = light_workspace(tmp_path, monkeypatch, devices="cpu")
+    interactive = Lease(ws, ["cpu"], "interactive generation")
+    assert interactive.acquire()
+    try:
+        job = light_jobs.submit(ws, 200)
+        until(interactive.wanted, WAIT)
+        until(lambda: jobs.get_job(ws, job.id).message == "waits: cpu is used by interactive generation", WAIT)
+        assert jobs.get_job(ws, job.id).state == "starting" and light_jobs.starts(job) == 0
+        interactive.release()
+        until(lambda: light_jobs.starts(job) == 1, WAIT)
+        assert not interactive.acquire()
+        assert busy_text(ws, ["cpu"]) == "cpu is used by the job light"
+        jobs.stop_job(ws, job.id)
+        assert interactive.acquire(patience())
+        assert not interactive.wanted()
+        assert jobs.get_job(ws, job.id).state == "cancelled"
+    finally:
+        interactive.release()
+        stop_all(ws)
+
+
+def test_a_device_that_is_used_interactively_is_the_last_to_be_given_a_job(tmp_path: Path, monkeypatch) -> None:
+    ws = light_workspace(tmp_path, monkeypatch)
+    let_nobody_work(monkeypatch)
+    with Lease(ws, ["cpu:0"], "interactive generation"):
+        assert [light_jobs.submit(ws, 1).device for _ in range(3)] == ["cpu:1", "cpu:0", ""]
+    finish_all(ws)

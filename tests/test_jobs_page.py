@@ -17,6 +17,7 @@ from sdstudio.jobs import backends
 from sdstudio.jobs.context import JobContext
 from sdstudio.jobs.folder import Identity, read_state, write_state
 from sdstudio.jobs.locks import Lease
+from sdstudio.jobs.transitions import change_state
 from sdstudio.schema import Device, Estimate, GenerateConfig, Job, Placement, UserError, from_json
 from sdstudio.ui.jobs import describe
 from sdstudio.ui.text import literal
@@ -139,6 +140,9 @@ def test_what_holds_a_device_without_a_job_is_named(workspace: Workspace, monkey
         assert "Drawing *now*" not in words(open_page("jobs"))
         with Lease(workspace, [held], "Drawing *now*"):
             assert literal("Drawing *now*") in words(open_page("jobs"))
+            job = running(workspace, "waits for it", device=held)
+            assert literal("Drawing *now*") in words(open_page("jobs"))
+            change_state(job.folder, state="cancelled", ended=time.time())
 
 
 # ---------------------------------------------------------------- what has ended

@@ -12,48 +12,37 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import jobs_helpers
 import light_jobs
 import pytest
+from jobs_helpers import WAIT, finish_all, let_nobody_work, light_workspace, stop_all
 
 from sdstudio import jobs
-from sdstudio.jobs import kinds, queue
 from sdstudio.jobs.context import JobContext
 from sdstudio.jobs.devices import DEVICES_VAR, _gpus, compute_devices, device_environment
-from sdstudio.jobs.folder import Identity, read_progress, read_state
+from sdstudio.jobs.folder import read_progress, read_state
 from sdstudio.jobs.reading import pace
-from sdstudio.jobs.transitions import change_state
 from sdstudio.schema import ENDED, GenerateConfig, ImportConfig, Job, Placement, UserError
 from sdstudio.workspace import Workspace
-
-WAIT = 240.0
 
 
 @pytest.fixture
 def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.root.mkdir()
-    monkeypatch.setitem(kinds.KINDS, "generate", kinds.KINDS["generate"])
-    light_jobs.install()
-    for name, value in light_jobs.environment(tmp_path / "site").items():
-        monkeypatch.setenv(name, value)
+    workspace = light_workspace(tmp_path, monkeypatch)
     yield workspace
-    for job in reversed([job for job in jobs.list_jobs(workspace) if job.state not in ENDED]):
-        jobs.stop_job(workspace, job.id, now=True)
-    for job in jobs.list_jobs(workspace):
-        jobs.wait(workspace, job.id, WAIT)
+    stop_all(workspace)
 
 
 @pytest.fixture
 def still(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    """A workspace whose jobs are begun but done by nobody, until `finish` says that they are."""
-    monkeypatch.setattr(queue, "_start_supervisor", lambda *_: Identity.of(os.getpid()))
+    let_nobody_work(monkeypatch)
     yield ws
-    for job in reversed(jobs.list_jobs(ws)):
-        finish(ws, job)
+    finish_all(ws)
 
 
 def finish(ws: Workspace, job: Job) -> None:
-    change_state(job.folder, state="succeeded", ended=time.time())
+    """The job has succeeded, and the queue moves on."""
+    jobs_helpers.finish(ws, job)
     jobs.tick(ws)
 
 

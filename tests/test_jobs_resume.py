@@ -1,38 +1,30 @@
 """A job that was stopped goes on from what it kept; whether it finished is what its function says, not a count."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from jobs_helpers import WAIT, empty_workspace, plain_pictures, small_lora, until
 from safetensors.torch import load_file
 
 from sdstudio import cli, jobs
-from sdstudio.datasets import create_dataset, open_dataset
+from sdstudio.datasets import open_dataset
 from sdstudio.jobs.context import STOP_FILE, JobContext
 from sdstudio.jobs.devices import compute_devices
 from sdstudio.jobs.kinds import Kind
 from sdstudio.jobs.locks import device_lock
 from sdstudio.models import latest_checkpoint
-from sdstudio.schema import CaptionConfig, Job, LoopConfig, TrainConfig, UserError
+from sdstudio.schema import CaptionConfig, Job, UserError
 from sdstudio.workspace import ENV_VAR, Workspace
-
-WAIT = 120.0
 
 
 @pytest.fixture
 def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.root.mkdir()
+    workspace = empty_workspace(tmp_path)
     monkeypatch.setenv(ENV_VAR, str(workspace.root))
     monkeypatch.setattr(cli, "install_starter", lambda ws: None)
-    store = create_dataset(workspace, "set")
-    for index in range(4):
-        path = tmp_path / f"{index}.png"
-        Image.new("RGB", (64, 64), (60 * index, 80, 120)).save(path)
-        store.add(path.read_bytes(), path.name, f"asim. a plain picture, number {index}")
+    plain_pictures(workspace, 4)
     return workspace
 
 
@@ -68,8 +60,7 @@ def numbers(job: Job) -> list[tuple[int, float, float]]:
 
 
 def test_a_stopped_training_run_resumed_through_the_queue_equals_an_unbroken_one(ws: Workspace, monkeypatch) -> None:
-    loop = LoopConfig(steps=4, batch_size=2, sample_every=0, seed=3)
-    config = TrainConfig(dataset="set", method="lora", method_options={"rank": 2}, loop=loop)
+    config = small_lora(4, batch_size=2)
     whole = jobs.run_inline(ws, "train", config, echo=False)
     assert "Step 2 of 4: loss " in jobs.read_log(whole)
     half = stopped(ws, monkeypatch, 2, "train", config)
@@ -117,18 +108,11 @@ def test_a_live_job_is_not_resumed_and_one_taken_out_of_the_queue_is(ws: Workspa
         second = jobs.submit(ws, "caption", CaptionConfig(dataset="set"))
         assert "jobs resume" in jobs.stop_job(ws, second.id).message
         assert jobs.resume_job(ws, second.id).state == "queued"
-        until_waiting(ws, job)
+        until(lambda: "waits: " in jobs.get_job(ws, job.id).message)
         for queued in (second, job):
             jobs.stop_job(ws, queued.id, now=True)
     assert jobs.wait(ws, job.id, WAIT).state == "cancelled"
     assert jobs.read_log(job).count("waits: ") == 1
-
-
-def until_waiting(ws: Workspace, job: Job) -> None:
-    deadline = time.monotonic() + WAIT
-    while "waits: " not in jobs.get_job(ws, job.id).message:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("finished", "state"), [(True, "succeeded"), (False, "cancelled")])

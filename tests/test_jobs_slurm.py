@@ -5,21 +5,19 @@ apt-get install slurm-wlm munge && pytest tests/test_jobs_slurm.py -m slurm
 
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 import slurm_cluster
-from PIL import Image
+from jobs_helpers import WAIT, empty_workspace, plain_pictures, small_lora, until
 
 from sdstudio import jobs
-from sdstudio.datasets import create_dataset
 from sdstudio.jobs.backends.settings import FILE
 from sdstudio.jobs.folder import read_state
 from sdstudio.models import latest_checkpoint
-from sdstudio.schema import Job, LoopConfig, Placement, TrainConfig, UserError
+from sdstudio.schema import Job, Placement, UserError
 from sdstudio.workspace import Workspace, write_json
 
 pytestmark = [
@@ -27,7 +25,6 @@ pytestmark = [
     pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing()),
 ]
 SLURM = Placement(backend="slurm")
-WAIT = 300.0
 STEPS = 60
 
 
@@ -41,13 +38,8 @@ def cluster() -> Iterator[None]:
 
 @pytest.fixture
 def ws(tmp_path: Path) -> Workspace:
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.root.mkdir()
-    store = create_dataset(workspace, "set")
-    for index in range(4):
-        path = tmp_path / f"{index}.png"
-        Image.new("RGB", (64, 64), (60 * index, 80, 120)).save(path)
-        store.add(path.read_bytes(), path.name, f"asim. a plain picture, number {index}")
+    workspace = empty_workspace(tmp_path)
+    plain_pictures(workspace, 4)
     return workspace
 
 
@@ -56,20 +48,11 @@ def tell(ws: Workspace, *options: str) -> None:
 
 
 def train(ws: Workspace, steps: int) -> Job:
-    loop = LoopConfig(steps=steps, batch_size=1, sample_every=0, checkpoint_every=1000, seed=3)
-    config = TrainConfig(dataset="set", method="lora", method_options={"rank": 2}, loop=loop)
-    return jobs.submit(ws, "train", config, placement=SLURM)
+    return jobs.submit(ws, "train", small_lora(steps), placement=SLURM)
 
 
 def steps(job: Job) -> list[int]:
     return [row["step"] for row in jobs.read_metrics(job) if "loss" in row]
-
-
-def until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def slurm_states() -> list[str]:

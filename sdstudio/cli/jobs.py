@@ -2,7 +2,9 @@
 
 import argparse
 import time
+from collections import deque
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import get_args
 
@@ -61,8 +63,7 @@ def _logs(ws: Workspace, arguments: argparse.Namespace) -> int:
     if arguments.json:
         raise UserError("A log that is followed is printed as it grows: leave out --json, or --follow.")
     path = job.folder / LOG_FILE
-    seen = path.stat().st_size if path.exists() else 0
-    print(jobs.read_log(job, arguments.lines), end="", flush=True)
+    seen = _print_from(path, _start_of_last(path, arguments.lines))
     while job.state not in ENDED:
         time.sleep(POLL)
         jobs.tick(ws)
@@ -70,6 +71,15 @@ def _logs(ws: Workspace, arguments: argparse.Namespace) -> int:
         seen = _print_from(path, seen)
     print(job.error or job.message or f"It has {job.state}.")
     return EXIT_OK
+
+
+def _start_of_last(path: Path, lines: int) -> int:
+    """The byte where the last `lines` whole lines begin."""
+    starts = deque([0], maxlen=lines + 1)
+    if path.exists():
+        with path.open("rb") as log:
+            starts.extend(accumulate(len(line) for line in log if line.endswith(b"\n")))
+    return starts[0]
 
 
 def _print_from(path: Path, seen: int) -> int:

@@ -32,6 +32,7 @@ from sdstudio.jobs.folder import (
     write_state,
 )
 from sdstudio.jobs.kinds import KINDS, get_kind
+from sdstudio.jobs.locks import holder
 from sdstudio.jobs.processes import launch, module_command
 from sdstudio.jobs.reading import ended_job, present_state, read_job
 from sdstudio.jobs.transitions import change_state as change_state
@@ -259,7 +260,10 @@ def _account() -> str:
 
 
 def _advance(ws: Workspace, database: Connection) -> None:
-    """In the queue's order: a job that cannot have all its devices yet keeps those that are free from later ones."""
+    """In the queue's order: a job that cannot have all its devices yet keeps those that are free from later ones.
+
+    A device that somebody uses without a job (interactive generation) is the last choice; its worker waits for it.
+    """
     busy: set[str] = set()
     queued: list[tuple[Path, State]] = []
     for folder, found in listed(ws, database).items():
@@ -278,7 +282,7 @@ def _advance(ws: Workspace, database: Connection) -> None:
         places = _places(ws, state)
         free, needed = free_devices(state.placement, places, busy), devices_needed(state.placement, places)
         if len(free) >= needed:
-            free = free[:needed]
+            free = tuple(sorted(free, key=lambda device: holder(ws, device) is not None)[:needed])
             _start(folder, state, free)
         busy.update(free)
 

@@ -51,7 +51,7 @@ def show_devices(workspace: Workspace, running: Sequence[Job]) -> None:
             ":material/memory: This machine has no GPU that the studio can use: one job at a time runs on the CPU. "
             "Imports and pushes run beside it."
         )
-        if users["cpu"] and not running:
+        if users["cpu"] and users["cpu"] not in map(title_of, running):
             st.caption(f":material/play_arrow: {literal(users['cpu'])} uses the CPU now.")
         return
     with st.grid(columns="auto", min_column_width=220, key="devices"):
@@ -64,12 +64,10 @@ def show_devices(workspace: Workspace, running: Sequence[Job]) -> None:
 
 
 def _user(workspace: Workspace, device: str, running: Sequence[Job]) -> str:
-    """The job on the device, or what else holds it; '' when it is free."""
-    job = next((job for job in running if device in job.device.split(",")), None)
-    if job:
-        return title_of(job)
+    """What computes on the device: that which holds it, even where a job waits for it; '' when it is free."""
     found = holder(workspace, device)
-    return found.what if found else ""
+    job = next((job for job in running if device in job.device.split(",")), None)
+    return title_of(job) if job and not (found and not found.job) else found.what if found else ""
 
 
 def show_running(workspace: Workspace, running: Sequence[Job]) -> None:
