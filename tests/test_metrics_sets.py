@@ -15,7 +15,7 @@ from sdstudio.metrics.sample import EXPLORATORY, NO_INTERVAL, REFUSED, Pictures,
 
 RNG = np.random.default_rng(0)
 RECORDS = registry.load("sdstudio.metrics")
-TO_REFERENCE = sorted(name for name, record in RECORDS.items() if "reference" in record.needs)
+TO_REFERENCE = sorted(name for name, record in RECORDS.items() if record.needs == ("prompts", "reference"))
 
 
 def pictures(features, groups=None):

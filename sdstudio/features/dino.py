@@ -81,7 +81,7 @@ def load(weights: Path, device: str = "") -> DinoEncoder:
             folder = Path(snapshot_download(HUB, revision=REVISION, local_files_only=True))
     if not list(folder.glob("model*.safetensors")):
         raise WeightsMissing(
-            f"`hf download {HUB} --revision {REVISION}`, or put a DINO's folder at models/features/{FOLDER}"
+            f"`hf download {HUB} --revision {REVISION}`, or a DINO's folder at models/features/{FOLDER}"
         )
     return DinoEncoder(folder, device or default_device())
 

@@ -29,10 +29,6 @@ class Head(nn.Module):
         super().__init__()
         self.model = nn.Sequential(nn.Dropout(), nn.Conv2d(channels, 1, 1, bias=False))
 
-    def weights(self) -> Tensor:
-        """(C,)."""
-        return self.get_parameter("model.1.weight").flatten()
-
 
 class Network(nn.Module):
     """Pixels (B, 3, H, W) from 0 to 255 to φ (B, D); `taps` are the places in `layers` that are read."""
@@ -42,14 +38,16 @@ class Network(nn.Module):
         self.features, self.taps = nn.Sequential(*layers), tuple(taps)
         for place, width in enumerate(channels):
             self.add_module(f"lin{place}", Head(width))
-        self.register_buffer("shift", torch.tensor(SHIFT)[:, None, None], persistent=False)
-        self.register_buffer("scale", torch.tensor(SCALE)[:, None, None], persistent=False)
+        mean = torch.tensor([SHIFT, SCALE])[:, :, None, None]
+        self.register_buffer("shift_and_scale", mean, persistent=False)
 
     def heads(self) -> list[Tensor]:
-        return [self.get_submodule(f"lin{place}").weights() for place in range(len(self.taps))]
+        """The weights of each layer's channels."""
+        return [self.get_parameter(f"lin{place}.model.1.weight").flatten() for place in range(len(self.taps))]
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
-        x_BCHW = (pixels_BCHW / 127.5 - 1 - self.get_buffer("shift")) / self.get_buffer("scale")
+        shift, scale = self.get_buffer("shift_and_scale")
+        x_BCHW = (pixels_BCHW / 127.5 - 1 - shift) / scale
         weights, parts = iter(self.heads()), []
         for place, layer in enumerate(self.features):
             x_BCHW = layer(x_BCHW)
@@ -62,7 +60,7 @@ def weighted_unit(x_BCHW: Tensor, weights: Tensor) -> Tensor:
     """One layer's part of φ: unit length along channels, times √(weight / places), flat: (B, C · H · W)."""
     unit = x_BCHW / (torch.linalg.vector_norm(x_BCHW, dim=1, keepdim=True) + 1e-10)
     places = x_BCHW.shape[2] * x_BCHW.shape[3]
-    return (unit * (weights / places).sqrt()[:, None, None]).flatten(1)
+    return torch.flatten(unit * (weights / places).sqrt()[:, None, None], 1)
 
 
 class LpipsEncoder:

@@ -50,12 +50,12 @@ def _measure(drawn: Pictures, training: Pictures, held_out: Pictures | None) -> 
     alike: Array = cosines(drawn.pooled, training.pooled)
     highest = alike.max(1)
     found = mean_over_prompts((highest > limit).astype(float), drawn)
-    flags = (f"a copy is nearer to a training picture than cosine {limit:.3f}, as 5% of {real} real pictures are",)
+    flags = [f"a copy is nearer to a training picture than cosine {limit:.3f}, as 5% of {real} real pictures are"]
     if real < ENOUGH:
-        flags = (f"{EXPLORATORY}: {real} real pictures set the threshold, {ENOUGH} are needed", *flags)
+        flags.append(f"{EXPLORATORY}: {real} real pictures set the threshold, {ENOUGH} are needed")
     return replace(
         found,
-        flags=found.flags + flags,
+        flags=(*found.flags, *flags),
         per_picture=dict(zip(drawn.names, highest.tolist(), strict=False)),
         nearest={name: training.names[place] for name, place in zip(drawn.names, alike.argmax(1), strict=False)},
     )

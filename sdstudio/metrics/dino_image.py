@@ -13,7 +13,7 @@ def compute(sample: Sample) -> MetricResult:
 RECORD = Metric(
     name="dino_image",
     label="DINO",
-    summary="Mean cosine between the generated and the reference pictures under DINO, which tells one dog from another.",
+    summary="Mean cosine between the generated and the reference pictures under DINO, which tells dogs apart.",
     paper="Ruiz et al. 2022, DreamBooth, arXiv:2208.12242, section 4.1",
     better="higher",
     needs=("prompts", "reference"),

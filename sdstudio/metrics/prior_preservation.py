@@ -17,7 +17,7 @@ def compute(sample: Sample) -> MetricResult:
 RECORD = Metric(
     name="prior_preservation",
     label="Prior preservation (PRES)",
-    summary="Mean cosine of pictures without the trigger to the real subject; above the base model's the class collapsed.",
+    summary="Mean cosine of pictures without the trigger to the real subject; above the base: collapsed.",
     paper="Ruiz et al. 2022, DreamBooth, arXiv:2208.12242, section 4.3",
     better="lower",
     needs=("drift_prompts", "reference"),
