@@ -37,7 +37,7 @@ def rank(metric: Metric, cells: Mapping[str, MetricResult]) -> Ranking:
 
     A place goes to the best row that has none and to all that a paired sign-flip test over prompts does not tell from
     it, at 5% after Holm's adjustment over all pairs of rows. Rows without a value, exploratory ones, and rows of
-    unequal N, extractor or preprocessing are not ranked.
+    unequal N, extractor or preprocessing are not ranked, and none is where no two are told apart.
     """
     fit = {key: cell for key, cell in cells.items() if is_rankable(cell)}
     values = {key: cell.value for key, cell in fit.items() if cell.value is not None}
@@ -57,7 +57,10 @@ def rank(metric: Metric, cells: Mapping[str, MetricResult]) -> Ranking:
         together = [index for index in left if index == leader or (leader, index) not in apart]
         places |= {order[index]: place for index in together}
         left = [index for index in left if index not in together]
-    return Ranking(places=places, tested=True, why_not=_powerless(len(order), fit[order[0]].per_prompt))
+    powerless = _powerless(len(order), fit[order[0]].per_prompt)
+    if len(set(places.values())) == 1:
+        return Ranking(places={}, tested=True, why_not=powerless or "paired tests tell no row from another")
+    return Ranking(places=places, tested=True, why_not=powerless)
 
 
 def told_apart(values: Sequence[Mapping[str, float]]) -> set[tuple[int, int]] | None:

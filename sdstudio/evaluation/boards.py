@@ -27,13 +27,15 @@ class Cell:
 class Line:
     """One model on a board. `key` is that of its row; base models that were asked other texts are lines of their own.
 
-    `cells` has a cell for each metric, the newest comparison's; `figures` is None for a base model.
+    `row` is that of the newest comparison, `evaluation`; `cells` has for each metric the newest one's. `figures` is
+    None for a base model.
     """
 
     key: str
     label: str
     role: str
     row: Row
+    evaluation: str
     cells: dict[str, Cell] = field(default_factory=dict)
     figures: Figures | None = None
 
@@ -94,9 +96,10 @@ def _board(ws: Workspace, hash: str, evaluations: Mapping[str, Evaluation]) -> B
         keys = {row.label: _line_key(row) for row in evaluation.rows}
         for row in evaluation.rows:
             key = keys[row.label]
-            lines.setdefault(
-                key, Line(key=key, label=row.label, role=row.role, row=row, figures=figures(ws, row.model))
-            )
+            if key not in lines:
+                lines[key] = Line(
+                    key=key, label=row.label, role=row.role, row=row, evaluation=id, figures=figures(ws, row.model)
+                )
         rows = {row.label: row for row in evaluation.rows}
         for result in evaluation.results:
             if result.model == FLOOR:
