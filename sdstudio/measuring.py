@@ -189,7 +189,7 @@ def _training(ws: Workspace, rows: Sequence[Row], metrics: Sequence[Metric]) -> 
         return {}
     found: dict[str, Reference] = {}
     for row in rows:
-        snapshot = _trained_on(ws, row.model.checkpoint) if row.role == "trained" else None
+        snapshot = trained_on(ws, row.model.checkpoint) if row.role == "trained" else None
         if snapshot is None:
             continue
         try:
@@ -208,7 +208,7 @@ def _reference_flags(ws: Workspace, row: Row, reference: Reference) -> tuple[str
     """What is known of the reference pictures having been trained on; nothing is asked of a base model."""
     if row.role == "base":
         return ()
-    snapshot = _trained_on(ws, row.model.checkpoint)
+    snapshot = trained_on(ws, row.model.checkpoint)
     if snapshot is None:
         return ("unknown whether the reference was trained on: the run's snapshot is not here",)
     seen = len({image.id for image in snapshot.images} & set(reference.ids))
@@ -217,7 +217,7 @@ def _reference_flags(ws: Workspace, row: Row, reference: Reference) -> tuple[str
     return ("the reference is the dataset that it was trained on",) if snapshot.dataset == reference.dataset else ()
 
 
-def _trained_on(ws: Workspace, checkpoint: str) -> Snapshot | None:
+def trained_on(ws: Workspace, checkpoint: str) -> Snapshot | None:
     """The snapshot that the checkpoint's run keeps, or else its dataset's copy; None where neither is here."""
     folder = resolve_checkpoint(ws, checkpoint)
     copies = ws.datasets.glob(f"*/snapshots/{read_checkpoint(folder).snapshot or '-'}.json")
