@@ -15,7 +15,7 @@ from sdstudio import png_text
 from sdstudio.engine.memory import free_memory, is_out_of_memory
 from sdstudio.engine.pipeline import LoadedModel, check_side, pick_device
 from sdstudio.engine.pool import ModelPool
-from sdstudio.engine.sampling import Sampled, ShouldStop, sample
+from sdstudio.engine.sampling import OnStep, Sampled, ShouldStop, sample
 from sdstudio.image_folder import read_images, write_image
 from sdstudio.methods.negatives import avoiding
 from sdstudio.prompts import compose
@@ -57,8 +57,9 @@ def draw_with(
     folder: Path,
     on_image: OnImage | None = None,
     should_stop: ShouldStop | None = None,
+    on_step: OnStep | None = None,
 ) -> list[GeneratedImage]:
-    """`draw` with a model that is in memory already.
+    """`draw` with a model that is in memory already; `on_step` is told of each step of each batch, as by `sample`.
 
     Where the memory is too small for a batch, it is drawn in smaller ones, which its pictures' flags say.
     """
@@ -94,7 +95,7 @@ def draw_with(
     while batches:
         batch = batches.popleft()
         prompts, seeds = [asked[item.prompt] for item in batch], [item.seed for item in batch]
-        pictures = _sampled(pipeline, prompts, seeds, settings, width, height, should_stop)
+        pictures = _sampled(pipeline, prompts, seeds, settings, width, height, should_stop, on_step)
         if pictures is None:
             batches = deque(_smaller([batch, *batches]))
             continue

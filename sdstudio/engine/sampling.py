@@ -8,12 +8,18 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 
 from sdstudio import registry
+from sdstudio.sampling.forming import Estimate, estimated
 from sdstudio.sampling.steering import Request, Steering, noise, steered
 from sdstudio.schema import Guidance, SampleSettings, UserError, from_json
 
 ShouldStop = Callable[[], bool]
+OnStep = Callable[[int, int, Estimate], None]
 Sampled = tuple[Image.Image, tuple[str, ...]]
 """A picture and its flags."""
+
+
+class _Stopped(Exception):
+    """Leaves the pipeline without the decoding that follows its last step."""
 
 
 @torch.no_grad()
@@ -25,12 +31,13 @@ def sample(
     width: int,
     height: int,
     should_stop: ShouldStop | None = None,
+    on_step: OnStep | None = None,
 ) -> list[Sampled]:
     """One batch of pictures with their flags.
 
     Picture i starts from a CPU generator seeded with seeds[i], so that it does not depend on the batch. Without syntax
     in the prompt and under plain guidance the pictures are those of the plain diffusers pipeline for the same settings,
-    to the byte; none when `should_stop()` turned true.
+    to the byte; none when `should_stop()` turned true. `on_step(done, of, estimate)` is called after every step.
     """
     if should_stop is not None and should_stop():
         return []
@@ -49,28 +56,30 @@ def sample(
         ),
         from_json(guidance.Options, settings.guidance_options),
     )
-    stopped = False
 
     def after(pipe: DiffusionPipeline, step: int, timestep: torch.Tensor, tensors: dict[str, Any]) -> dict[str, Any]:
-        nonlocal stopped
+        timesteps = pipe.scheduler.timesteps
+        if on_step is not None:
+            on_step(step + 1, len(timesteps), estimate)
         if should_stop is not None and should_stop():
-            stopped = pipe._interrupt = True
-        elif steering.before and step + 1 < len(pipe.scheduler.timesteps):
-            return {"latents": steering.before(step + 1, pipe.scheduler.timesteps[step + 1], tensors["latents"])}
+            raise _Stopped
+        if steering.before and step + 1 < len(timesteps):
+            return {"latents": steering.before(step + 1, timesteps[step + 1], tensors["latents"])}
         return tensors
 
-    with steered(pipeline, steering):
-        output = pipeline(
-            **steering.call,
-            num_inference_steps=settings.steps,
-            width=width,
-            height=height,
-            latents=_begun(pipeline, steering, latents, settings.steps),
-            generator=generators,
-            callback_on_step_end=after,
-        )
-    if stopped:
-        return []
+    with steered(pipeline, steering), estimated(pipeline, settings.guidance_scale) as estimate:
+        try:
+            output = pipeline(
+                **steering.call,
+                num_inference_steps=settings.steps,
+                width=width,
+                height=height,
+                latents=_begun(pipeline, steering, latents, settings.steps),
+                generator=generators,
+                callback_on_step_end=after,
+            )
+        except _Stopped:
+            return []
     blackened = getattr(output, "nsfw_content_detected", None) or [False] * len(seeds)
     return [
         (picture, (f"blackened by the model's own safety checker (seed {seed})",) if black else ())
