@@ -68,12 +68,13 @@ class Board:
 def list_boards(ws: Workspace) -> list[Board]:
     """Every protocol that something was measured under, the one of the newest comparison first."""
     found: dict[str, dict[str, Evaluation]] = {}
-    for id, evaluation in sorted(_evaluations(ws).items(), key=lambda item: -item[1].created):
+    for id, evaluation in sorted(read_evaluations(ws).items(), key=lambda item: -item[1].created):
         found.setdefault(evaluation.protocol_hash, {})[id] = evaluation
     return [_board(ws, hash, evaluations) for hash, evaluations in found.items()]
 
 
-def _evaluations(ws: Workspace) -> dict[str, Evaluation]:
+def read_evaluations(ws: Workspace) -> dict[str, Evaluation]:
+    """Every finished comparison by its id; those that cannot be read are passed over."""
     found = {}
     for file in ws.evaluations.glob(f"*/{RESULTS_FILE}"):
         try:

@@ -4,11 +4,12 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sdstudio.evaluation.protocol import wanted
-from sdstudio.image_folder import list_image, read_images
+from sdstudio.image_folder import RECORDS_FILE, list_image, read_images
 from sdstudio.jobs.context import JobContext
 from sdstudio.results import PICTURES_FOLDER, Picture, Row
 from sdstudio.schema import GeneratedImage, Protocol, SampleSettings, to_json
@@ -76,17 +77,24 @@ def find(ws: Workspace, row: Row, protocol: Protocol) -> dict[Asked, tuple[Path,
     asked = {(picture.text, picture.seed) for picture in wanted(row, protocol)}
     found: dict[Asked, tuple[Path, GeneratedImage]] = {}
     for folder in _folders(ws, row.key):
-        for image in read_images(folder):
-            if (image.prompt, image.seed) in asked and _pixels(image.settings) == _pixels(protocol.settings):
+        for image in _listed(folder, (folder / RECORDS_FILE).stat().st_mtime_ns):
+            if (image.prompt, image.seed) in asked and pixels(image.settings) == pixels(protocol.settings):
                 found.setdefault((image.prompt, image.seed), (folder, image))
     return found
 
 
 def _folders(ws: Workspace, key: str) -> Iterator[Path]:
-    return iter(sorted(ws.evaluations.glob(f"*/{PICTURES_FOLDER}/{key}"), reverse=True))
+    """The folders of pictures by these weights, the newest comparison's first."""
+    listed = ws.evaluations.glob(f"*/{PICTURES_FOLDER}/{key}/{RECORDS_FILE}")
+    return (file.parent for file in sorted(listed, reverse=True))
 
 
-def _pixels(settings: SampleSettings) -> dict[str, Any]:
+@lru_cache(maxsize=1000)
+def _listed(folder: Path, stamp: int) -> list[GeneratedImage]:
+    return read_images(folder)
+
+
+def pixels(settings: SampleSettings) -> dict[str, Any]:
     """The settings that decide what is drawn."""
     return {name: value for name, value in to_json(settings).items() if name not in NOT_IN_THE_PIXELS}
 

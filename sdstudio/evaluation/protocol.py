@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sdstudio import registry
 from sdstudio.models import checkpoint_hash, hash_base_model, read_checkpoint, resolve_base_model, resolve_checkpoint
@@ -28,13 +29,22 @@ def protocol_hash(protocol: Protocol, reference: Iterable[str] = (), encoder: st
     Prompts, seeds, sampler, the reference pictures' hashes and the encoder's files count; the protocol's name, its
     models, its list of metrics and the settings that change no picture do not.
     """
-    content = to_json(protocol)
-    for key in ("name", "models", "metrics"):
+    content = conditions(protocol)
+    content |= {"reference_pictures": sorted(reference), "encoder": encoder}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def conditions(protocol: Protocol) -> dict[str, Any]:
+    """What of a protocol decides its numbers: all but its name, its models, its metrics and how pictures are batched.
+
+    Which part of the reference is taken shows in the pictures themselves.
+    """
+    content: dict[str, Any] = to_json(protocol)
+    for key in ("name", "models", "metrics", "reference_snapshot", "reference_part"):
         del content[key]
     for key in ("batch_size", "seed"):  # the protocol's own seeds are drawn
         del content["settings"][key]
-    content |= {"reference_pictures": sorted(reference), "encoder": encoder}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return content
 
 
 def check_protocol(ws: Workspace, protocol: Protocol) -> list[Row]:

@@ -4,6 +4,7 @@ import time
 
 from sdstudio.evaluation.drawing import draw_rows
 from sdstudio.evaluation.protocol import check_protocol, metrics_in, protocol_hash, within
+from sdstudio.evaluation.reference import reference_of
 from sdstudio.jobs.context import JobContext
 from sdstudio.results import RESULTS_FILE, Evaluation
 from sdstudio.schema import Protocol, to_json
@@ -20,12 +21,12 @@ def run_evaluate(config: Protocol, ctx: JobContext) -> bool:
     """
     from sdstudio.features.cache import CachedEncoder
     from sdstudio.features.clip import load
-    from sdstudio.measuring import measure, read_reference
+    from sdstudio.measuring import measure
     from sdstudio.report import write_report
 
     rows = check_protocol(ctx.workspace, config)
     metrics = metrics_in(config)
-    reference = read_reference(ctx.workspace, config.reference)
+    reference = reference_of(ctx.workspace, config, rows)
     encoder = CachedEncoder(load(config.extractor), ctx.workspace.cache / "features")
     signature = protocol_hash(config, reference.ids, encoder.encoder.fingerprint)
     write_json(

@@ -19,6 +19,15 @@ class Protocol:
     drift_prompts: list[str] = option([], "Prompts without the trigger, to see what else changed.")
     seeds: list[int] = option([0], "One picture per prompt and seed.")
     reference: str = option("", "Dataset of real pictures, not trained on, that the model should match.")
+    reference_snapshot: str = option(
+        "", "Hash of the reference's snapshot; empty takes the pictures that it has now.", advanced=True
+    )
+    reference_part: str = option(
+        "all",
+        "'not trained on' leaves out every reference picture that one of the models has learned from.",
+        choices=("all", "not trained on"),
+        advanced=True,
+    )
     metrics: list[str] = option(["fid", "kid", "clip_score", "language_drift"], "What to measure.")
     extractor: str = option(
         "starter", "The CLIP model that looks at the pictures: 'starter', a folder or a Hub id.", advanced=True
