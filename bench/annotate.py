@@ -183,7 +183,10 @@ def draw(folder: Path, count: int, size: tuple[int, int], seed: int) -> None:
 def ask(workspace: Workspace) -> dict[str, list[float]]:
     """Milliseconds of each kind of request, and the peak memory of this process in MB."""
     sys.path.insert(0, str(ROOT / "tests"))
+    from streamlit.logger import set_log_level
     from studio_pages import open_page
+
+    set_log_level("ERROR")  # it warns of every page that no browser asked for
 
     chosen = random.Random(1)
     dataset = open_dataset(workspace, NAME)

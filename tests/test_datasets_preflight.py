@@ -29,6 +29,10 @@ def add(store, *pictures) -> list[str]:
     return [outcome.id for outcome in store.add_many(pictures)]
 
 
+def found_all(store, **how) -> dict[str, preflight.Finding]:
+    return {finding.code: finding for finding in preflight.check(store, side=64, **how)}
+
+
 def found(store, **how) -> dict[str, preflight.Finding]:
     findings = preflight.check(store, side=64, **how)
     for finding in findings:
@@ -109,6 +113,34 @@ def test_the_chosen_fit_counts(store):
     assert set(found(store)) == {"crop-loss"}
     store.save_settings(replace(store.settings(), fit="white"))
     assert found(store) == {}
+
+
+def test_class_pictures_are_counted(store, tmp_path):
+    """Those of a dataset without the excluded ones, those of a folder with its subfolders."""
+    classes = create_dataset(Workspace(tmp_path), "dogs")
+    first, *_ = add(classes, *(new(seed, "a dog") for seed in range(20, 23)))
+    add(store, new(1, "asim one"), new(2, "asim two"))
+
+    def said(place) -> tuple[str, str]:
+        store.save_settings(replace(store.settings(), class_pictures=str(place)))
+        finding = found_all(store)["class-pictures"]
+        return finding.level, finding.sentence
+
+    assert said("dogs") == ("note", "3 pictures of the class in “dogs” beside 2 pictures to learn.")
+    classes.bulk([first], Mark(what="exclude"))
+    assert said("dogs")[1].startswith("2 pictures")
+    inner = tmp_path / "class pictures" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "one.png").write_bytes(new(9, "").data)
+    (inner / "one.txt").write_text("a dog")
+    assert said(inner.parent) == (
+        "warning",
+        f"1 picture of the class in “{inner.parent}” beside 2 pictures to learn: each of them comes more often than a "
+        "picture to learn, so that the class is narrowed to them.",
+    )
+    assert said("cats") == (
+        "problem", "The class pictures: There is no dataset 'cats' and no folder of this whole path: check the name."
+    )  # fmt: skip
 
 
 def test_a_full_disk_is_said(store, monkeypatch):

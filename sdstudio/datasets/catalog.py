@@ -62,7 +62,7 @@ def dataset_exists(ws: Workspace, name: str) -> bool:
 def open_dataset(ws: Workspace, name: str) -> DatasetStore:
     """The dataset, brought up to date; a UserError naming the existing ones when there is none of this name."""
     if not dataset_exists(ws, name):
-        names = ", ".join(_names(ws))
+        names = ", ".join(dataset_names(ws))
         raise UserError(
             f"There is no dataset {name!r}; " + (f"choose one of {names}." if names else "import a folder first.")
         )
@@ -73,10 +73,11 @@ def open_dataset(ws: Workspace, name: str) -> DatasetStore:
 
 def list_datasets(ws: Workspace) -> list[DatasetInfo]:
     """Every dataset of the workspace, by name."""
-    return [_describe(ws, name) for name in _names(ws)]
+    return [_describe(ws, name) for name in dataset_names(ws)]
 
 
-def _names(ws: Workspace) -> list[str]:
+def dataset_names(ws: Workspace) -> list[str]:
+    """Every dataset's name, in order; none of them is opened."""
     return sorted(path.parent.name for path in ws.datasets.glob(f"[!.]*/{DATABASE_FILE}"))
 
 

@@ -4,7 +4,8 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from sdstudio.datasets.catalog import list_datasets, open_dataset
+from sdstudio.datasets.catalog import dataset_names, open_dataset
+from sdstudio.datasets.query import Query
 from sdstudio.schema import UserError
 from sdstudio.workspace import Workspace
 
@@ -19,19 +20,35 @@ def pictures_at(ws: Workspace, place: str) -> list[tuple[Path, str]]:
     of generated pictures, or else empty. The order is the same each time. Raises UserError when there is no such
     place, or no picture in it.
     """
-    if place in {info.name for info in list_datasets(ws)}:
+    if place in dataset_names(ws):
         store = open_dataset(ws, place)
-        found = [(store.image_path(image.id), image.caption) for image in store.images() if not image.excluded]
+        files = store.image_paths()
+        found = [(files[image.id], image.caption) for image in store.images() if not image.excluded]
     else:
-        folder = Path(place).expanduser()
-        if not (folder.is_absolute() and folder.is_dir()):  # a job runs in a folder of its own
-            raise UserError(f"There is no dataset {place!r} and no folder of this whole path: check the name.")
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        folder = _folder(place)
         prompts = _prompts(folder)
-        found = [(path, _sidecar(path) or prompts.get(path, "")) for path in files]
+        found = [(path, _sidecar(path) or prompts.get(path, "")) for path in _in_folder(folder)]
     if not found:
         raise UserError(f"There is no picture in {place!r}: put PNG, JPEG or WebP pictures there, or leave it empty.")
     return found
+
+
+def count_at(ws: Workspace, place: str) -> int:
+    """How many pictures `pictures_at` would give, captions unread; a UserError when there is no such place."""
+    if place in dataset_names(ws):
+        return open_dataset(ws, place).count(Query(excluded=False))
+    return len(_in_folder(_folder(place)))
+
+
+def _folder(place: str) -> Path:
+    folder = Path(place).expanduser()
+    if not (folder.is_absolute() and folder.is_dir()):  # a job runs in a folder of its own
+        raise UserError(f"There is no dataset {place!r} and no folder of this whole path: check the name.")
+    return folder
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def _sidecar(picture: Path) -> str:

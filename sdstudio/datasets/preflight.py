@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from sdstudio.datasets import fit
+from sdstudio.datasets.places import count_at
 from sdstudio.datasets.query import Query
 from sdstudio.datasets.store import DatasetStore
 from sdstudio.datasets.template import OPEN_SLOT
-from sdstudio.schema import CaptionedImage
+from sdstudio.schema import CaptionedImage, UserError
+from sdstudio.workspace import Workspace
 
 Level = Literal["problem", "warning", "note"]
 CROP_LOSS = 0.25
@@ -85,6 +87,7 @@ def check(
         _filtered(
             store, "turned", "note", "{count} turned upright when they came in, as their EXIF asks", Query(turned=True)
         ),
+        _class_pictures(store, chosen.class_pictures, len(images)),
         _left_out(store),
         _disk(store.folder),
     ]
@@ -173,6 +176,23 @@ def _crop_loss(images: Sequence[CaptionedImage], choice: str, side: int) -> Iter
             query=Query(ids=tuple(details)),
             details=details,
         )
+
+
+def _class_pictures(store: DatasetStore, place: str, own: int) -> Iterator[Finding]:
+    """Ruiz et al. 2022 (arXiv:2208.12242) have some 200 class pictures for each one of the subject."""
+    if not place:
+        return
+    try:
+        count = count_at(Workspace(store.folder.parents[1]), place)
+    except UserError as error:
+        yield Finding(code="class-pictures", level="problem", sentence=f"The class pictures: {error}", count=0)
+        return
+    level: Level = "note"
+    sentence = f"{_pictures(count)} of the class in “{place}” beside {_pictures(own)} to learn"
+    if count < own:
+        level = "warning"
+        sentence += ": each of them comes more often than a picture to learn, so that the class is narrowed to them"
+    yield Finding(code="class-pictures", level=level, sentence=f"{sentence}.", count=count)
 
 
 def _left_out(store: DatasetStore) -> Iterator[Finding]:

@@ -27,6 +27,12 @@ class DatasetSettings:
     resolution: int = option(
         512, "The side that it will be trained at; smaller pictures would be enlarged.", low=8, high=4096, unit="px"
     )
+    class_pictures: str = option(
+        "",
+        "A dataset, or a folder by its whole path, of other pictures of the same class (DreamBooth's prior); "
+        "the check before training counts them.",
+        advanced=True,
+    )
     tokenizer: str = option("", "Folder of the tokenizer that counts tokens; empty takes the starter's.", advanced=True)
 
 
