@@ -4,7 +4,7 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
@@ -13,16 +13,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sdstudio.schema import GeneratedImage, SampleSettings, UserError, from_json, to_json
+from sdstudio.schema.samplers import SAMPLERS, sampler_label
 
-_SAMPLERS = {
-    "DDIMScheduler": "DDIM",
-    "DPMSolverMultistepScheduler": "DPM++ 2M",
-    "EulerDiscreteScheduler": "Euler",
-    "EulerAncestralDiscreteScheduler": "Euler a",
-    "PNDMScheduler": "PLMS",
-    "LMSDiscreteScheduler": "LMS",
-    "HeunDiscreteScheduler": "Heun",
-}
 _MOST_CHARACTERS = 100_000
 _EXIF, _USER_COMMENT = 0x8769, 0x9286
 _PAIR = re.compile(r'\s*(\w[\w \-/]{0,60}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
@@ -64,7 +56,7 @@ def parameters_text(image: GeneratedImage, sampler_class: str, base_hash: str, l
     """Prompt, `Negative prompt: …` (unless empty), one line of settings; values with , : or newline are JSON-quoted."""
     values = {
         "Steps": image.settings.steps,
-        "Sampler": _SAMPLERS.get(sampler_class, sampler_class.removesuffix("Scheduler")),
+        "Sampler": sampler_label(image.settings.scheduler, sampler_class),
         "CFG scale": f"{image.settings.guidance_scale:g}",
         "Seed": image.seed,
         "Size": f"{image.width}x{image.height}",
@@ -222,8 +214,7 @@ def _size(values: Mapping[str, str]) -> dict[str, Any]:
 
 def _sampler(values: Mapping[str, str]) -> dict[str, Any]:
     """The studio's name of a sampler; A1111 says Karras in the sampler's name or, since 1.9, in 'Schedule type'."""
-    choices = next(item for item in fields(SampleSettings) if item.name == "scheduler").metadata["choices"]
-    ours = {_plain(choice): choice for choice in choices}
+    ours = {_plain(name): name for name in SAMPLERS}
     schedule = values.get("Schedule type", "Automatic")
     name = _plain(values["Sampler"] + ("" if schedule == "Automatic" else schedule))
     if name not in ours:

@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "guidance": {"schema", "prompts", "sampling"},
     "image_folder": {"schema", "workspace"},
     "png_text": {"schema"},
+    "start_pictures": {"schema", "workspace", "datasets.intake"},
     "suites": {"schema", "workspace", "words"},
     "collection": {"schema", "workspace", "image_folder", "datasets"},
     "features": {"schema", "workspace", "models", "registry"},
