@@ -3,6 +3,7 @@
 The U-Net has the shapes of Stable Diffusion 1.5 but no memory; only what the method trains is made and written.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,8 +40,8 @@ def size_of_checkpoint(method_name: str, options: dict[str, object], unet: UNet2
             owner, _, last = places[id(value)].rpartition(".")
             group.parameters[name] = torch.nn.Parameter(torch.zeros(value.shape))
             setattr(unet.get_submodule(owner), last, group.parameters[name])
-    for name, value in trainable.originals.items():
-        trainable.originals[name] = torch.zeros(value.shape)
+    originals = {name: torch.zeros(value.shape) for name, value in trainable.originals.items()}
+    trainable = replace(trainable, originals=originals)
     record = Checkpoint(
         method=method_name,
         method_options=to_json(chosen),

@@ -30,6 +30,7 @@ from sdstudio.engine.streams import derived_seed
 from sdstudio.engine.text import Texts
 from sdstudio.engine.validation import Validation, split
 from sdstudio.jobs.context import JobContext
+from sdstudio.methods.deltas import OnDisk
 from sdstudio.methods.parts import Example, Sources, Trainable, named_trigger, text_encoders
 from sdstudio.plan import LEAST_TO_VALIDATE, Plan, make_plan
 from sdstudio.prompts import escape
@@ -45,6 +46,10 @@ from sdstudio.schema import (
     to_json,
 )
 from sdstudio.words import count as counted
+from sdstudio.workspace import require_space
+
+ORIGINALS_FILE = "originals.safetensors"
+"""In the run's folder, while the run is under way."""
 
 
 def set_up(config: TrainConfig, ctx: JobContext) -> Run:
@@ -73,7 +78,7 @@ def set_up(config: TrainConfig, ctx: JobContext) -> Run:
     plan = _plan(config, ctx, training, aside, accelerator.num_processes)
     latents = LatentCache(ws, pipeline, model.base_hash, loop)
     torch.manual_seed(derived_seed(loop.seed, "initial weights"))
-    trainable = method.prepare(pipeline, options)
+    trainable = _lean(method.prepare(pipeline, options), ctx.folder, accelerator.is_main_process)
     if config.init_checkpoint:
         begin_from(config, ctx, model, method)
     _say(ctx, trainable, pipeline, training, loop)
@@ -179,6 +184,15 @@ def _plan(config: TrainConfig, ctx: JobContext, training: Material, aside: Mater
             f"{LEAST_TO_VALIDATE} that are not near-duplicates)."
         )
     return make_plan(config.loop, len(set(passes)), len(passes), processes)
+
+
+def _lean(trainable: Trainable, folder: Path, saves: bool) -> Trainable:
+    """The same with its originals in a file, since only checkpoints ask for them; without them where none `saves`."""
+    if not (trainable.originals and saves):
+        return replace(trainable, originals={})
+    size = sum(value.nbytes for value in trainable.originals.values())
+    require_space(folder, size, "the base model's weights, kept beside those that learn")
+    return replace(trainable, originals=OnDisk(trainable.originals, folder / ORIGINALS_FILE))
 
 
 def _say(ctx: JobContext, trainable: Trainable, pipeline: Any, training: Material, loop: LoopConfig) -> None:

@@ -3,8 +3,8 @@
 import time
 
 from sdstudio.engine.distributed import agreed
-from sdstudio.engine.run import StopRequested
-from sdstudio.engine.setup import set_up
+from sdstudio.engine.run import Run, StopRequested
+from sdstudio.engine.setup import ORIGINALS_FILE, set_up
 from sdstudio.jobs.context import JobContext
 from sdstudio.schema import TrainConfig
 from sdstudio.workspace import require_space
@@ -22,11 +22,18 @@ def run_train(config: TrainConfig, ctx: JobContext) -> bool:
     Raises UserError for what a person can mend; a loss that is not a number ends the run before it touches a weight.
     """
     try:
-        run = set_up(config, ctx)
+        return _train(set_up(config, ctx))
     except StopRequested:
         ctx.log("Stopped before the first step.")
         return False
-    steps, patience, told = run.plan.steps, config.loop.early_stop, 0.0
+    finally:
+        (ctx.folder / ORIGINALS_FILE).unlink(missing_ok=True)
+
+
+def _train(run: Run) -> bool:
+    """All steps of a run that is set up; False when it was asked to stop."""
+    ctx, patience = run.ctx, run.config.loop.early_stop
+    steps, told = run.plan.steps, 0.0
     step = run.resume()
     require_space(ctx.folder, 2 * run.state.checkpoint_size(), "two of its checkpoints")
     if run.history.base is None:

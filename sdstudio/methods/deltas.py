@@ -1,5 +1,6 @@
 """What training added to parameters that a method changes in place, as one file."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,28 @@ def originals(parameters: dict[str, Any]) -> dict[str, Any]:
     return {name: value.detach().clone() for name, value in parameters.items()}
 
 
+class OnDisk(Mapping[str, Any]):
+    """Tensors that are written to `file` and read again, one by one, each time they are asked for."""
+
+    def __init__(self, tensors: Mapping[str, Any], file: Path) -> None:
+        from safetensors.torch import save_file
+
+        self._file, self._names = file, tuple(tensors)
+        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, file)
+
+    def __getitem__(self, name: str) -> Any:
+        from safetensors import safe_open
+
+        with safe_open(self._file, framework="pt") as tensors:
+            return tensors.get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 def save_delta(trainable: Trainable, folder: Path) -> None:
     """Write trained value − original of every parameter in `trainable.originals`, in float16.
 
@@ -23,7 +46,8 @@ def save_delta(trainable: Trainable, folder: Path) -> None:
     from safetensors.torch import save_file
 
     parameters = trainable.parameters
-    delta = {name: (parameters[name].detach() - value).half().cpu() for name, value in trainable.originals.items()}
+    originals = trainable.originals
+    delta = {name: (parameters[name].detach().cpu() - originals[name].cpu()).half() for name in originals}
     save_file(delta, folder / DELTA)
 
 

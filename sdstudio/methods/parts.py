@@ -1,7 +1,7 @@
 """What methods are made of: examples, groups of parameters, and the words that call what is learned."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ class Trainable:
     """
 
     groups: list[ParameterGroup]
-    originals: dict[str, Any] = field(default_factory=dict)
+    originals: Mapping[str, Any] = field(default_factory=dict)
     trains_text: bool = False
 
     @property
