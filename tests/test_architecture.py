@@ -40,14 +40,18 @@ MAY_IMPORT = {
     "ratings": {"schema", "workspace", "words", "metrics", "results"},
     "engine": {
         "schema", "workspace", "registry", "models", "jobs.context", "datasets", "methods", "families", "guidance",
-        "plan", "words", "prompts", "sampling", "image_folder", "png_text",
+        "plan", "words", "prompts", "sampling", "image_folder", "png_text", "start_pictures",
     },
-    "bulk": {"schema", "workspace", "jobs.context", "datasets", "engine", "image_folder"},
+    "interactive": {"schema", "workspace", "jobs", "engine", "sampling", "words"},
+    "bulk": {
+        "schema", "workspace", "words", "jobs.context", "datasets", "engine", "image_folder", "evaluation", "features",
+        "measuring", "results",
+    },
     # Before a job is queued, the part that owns its config is asked whether it can be done.
     "readiness": {"schema", "workspace", "registry", "models", "datasets", "methods"},
     "jobs": {
         "schema", "workspace", "registry", "models", "datasets", "evaluation", "readiness", "plan", "exporting",
-        "publishing", "prompts", "words",
+        "publishing", "prompts", "words", "start_pictures",
     },
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Beginning from a picture: diffusers' own image to image and inpainting, to the bit.   pytest tests/test_img2img.py"""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import numpy
 import pytest
 import torch
 from PIL import Image
-from tiny_models import KINDS, SIDE, build
+from tiny_models import KINDS, SIDE, build, context
 
 from sdstudio import start_pictures
+from sdstudio.engine.generate import run_generate
 from sdstudio.engine.pipeline import family_of
+from sdstudio.image_folder import read_images
 from sdstudio.sampling.start import beginning
-from sdstudio.schema import StartPicture, UserError
+from sdstudio.schema import GenerateConfig, ModelRef, SampleSettings, StartPicture, UserError
 from sdstudio.workspace import Workspace
 
 PROMPTS, SEEDS = ["a toy", "a cat"], [3, 4]
@@ -188,3 +191,20 @@ def test_a_picture_far_from_the_models_size_is_brought_near_it(
     assert start.size(512, 8) == drawn_at
     resized = start.resized(*drawn_at)
     assert resized.mask is not None and resized.canvas.size == resized.mask.size == drawn_at
+
+
+def test_a_batch_is_begun_from_a_picture_and_says_so(tiny: Path, ws: Workspace) -> None:
+    model = ModelRef(base_model=str(tiny / "sd1"))
+    start = StartPicture(picture=start_pictures.keep(ws, png(picture())), strength=0.5, right=8)
+    config = GenerateConfig(models=[model], prompts=["a toy"], settings=SampleSettings(steps=4, seed=3), start=start)
+    ctx = context(ws, "images", "job")
+    assert run_generate(config, ctx)
+    (image,) = read_images(ctx.folder)
+    assert (image.width, image.height, image.start) == (24, 16, start)
+    drawn = Image.open(ctx.folder / image.file)
+    pixels, own = numpy.asarray(drawn), numpy.asarray(picture())
+    assert (pixels[:, :8] == own[:, :8]).all() and "Denoising strength: 0.5" in drawn.info["parameters"]
+    assert run_generate(config, ctx) and len(read_images(ctx.folder)) == 1
+    ctx = context(ws, "images", "other")
+    run_generate(replace(config, start=replace(start, strength=1.0)), ctx)
+    assert read_images(ctx.folder)[0].file != image.file

@@ -13,14 +13,15 @@ from diffusers import DiffusionPipeline
 
 from sdstudio import png_text
 from sdstudio.engine.memory import free_memory, is_out_of_memory
-from sdstudio.engine.pipeline import LoadedModel, check_side, pick_device
+from sdstudio.engine.pipeline import LoadedModel, check_side, latent_factor, own_size, pick_device
 from sdstudio.engine.pool import ModelPool
 from sdstudio.engine.sampling import OnStep, Sampled, ShouldStop, sample
 from sdstudio.image_folder import read_images, write_image
 from sdstudio.methods.negatives import avoiding
 from sdstudio.prompts import compose
 from sdstudio.sampling.prompting import tokens_used, windows
-from sdstudio.schema import GeneratedImage, ModelRef, SampleSettings, UserError
+from sdstudio.schema import GeneratedImage, ModelRef, SampleSettings, UserError, to_json
+from sdstudio.start_pictures import OpenStart
 from sdstudio.words import count
 from sdstudio.workspace import Workspace
 
@@ -58,16 +59,17 @@ def draw_with(
     on_image: OnImage | None = None,
     should_stop: ShouldStop | None = None,
     on_step: OnStep | None = None,
+    start: OpenStart | None = None,
 ) -> list[GeneratedImage]:
     """`draw` with a model that is in memory already; `on_step` is told of each step of each batch, as by `sample`.
 
-    Where the memory is too small for a batch, it is drawn in smaller ones, which its pictures' flags say.
+    With a `start` every picture is begun from it, in its size where the settings ask for none. Where the memory is too
+    small for a batch, it is drawn in smaller ones, which its pictures' flags say.
     """
     pipeline = loaded.family.pipeline(loaded.pipeline, settings.scheduler).to(pick_device())
     pipeline.set_progress_bar_config(disable=True)
-    width, height = (
-        check_side(pipeline, side, what) for side, what in ((settings.width, "width"), (settings.height, "height"))
-    )
+    width, height = _size(pipeline, settings, start)
+    start = start and start.resized(width, height)
     asked = {prompt: avoiding(prompt, loaded.negative_parts) for prompt in prompts}
     cut = _cut_flags(pipeline, list(asked.values()), settings.negative_prompt)
     wanted = [
@@ -82,6 +84,7 @@ def draw_with(
             width=width,
             height=height,
             flags=loaded.flags + cut[asked[prompt]],
+            start=start and start.settings,
         )
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
@@ -95,7 +98,7 @@ def draw_with(
     while batches:
         batch = batches.popleft()
         prompts, seeds = [asked[item.prompt] for item in batch], [item.seed for item in batch]
-        pictures = _sampled(pipeline, prompts, seeds, settings, width, height, should_stop, on_step)
+        pictures = _sampled(pipeline, prompts, seeds, settings, width, height, should_stop, on_step, start)
         if pictures is None:
             batches = deque(_smaller([batch, *batches]))
             continue
@@ -107,6 +110,12 @@ def draw_with(
         if len(pictures) < len(batch):
             break
     return [finished[image.file] for image in wanted if image.file in finished]
+
+
+def _size(pipeline: DiffusionPipeline, settings: SampleSettings, start: OpenStart | None) -> tuple[int, int]:
+    if start is not None and not (settings.width or settings.height):
+        return start.size(own_size(pipeline), max(8, latent_factor(pipeline)))
+    return check_side(pipeline, settings.width, "width"), check_side(pipeline, settings.height, "height")
 
 
 def _sampled(pipeline: DiffusionPipeline, prompts: list[str], *rest: Any) -> list[Sampled] | None:
@@ -182,6 +191,7 @@ def _file_name(image: GeneratedImage, base_hash: str) -> str:
         image.settings.clip_skip,
         image.settings.guidance,
         image.settings.guidance_options,
+        *([to_json(image.start)] if image.start else []),
     ]
     key = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
     words = re.sub(r"[^a-z0-9]+", "-", image.prompt.lower())[:40].strip("-") or "no-prompt"

@@ -2,7 +2,6 @@
 
 import json
 import secrets
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,9 @@ from sdstudio.engine.drawing import OnImage, draw_with
 from sdstudio.engine.pool import ModelPool
 from sdstudio.jobs.context import JobContext
 from sdstudio.models import resolve_base_model, resolve_checkpoint
+from sdstudio.prompts import check_distinct
 from sdstudio.schema import GenerateConfig, GeneratedImage, UserError
+from sdstudio.start_pictures import open_start
 from sdstudio.words import count
 from sdstudio.workspace import atomic_write
 
@@ -25,6 +26,7 @@ def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:
     done, total = 0, len(prompts) * len(config.models)
     ctx.progress(0, total, "pictures")
 
+    start = config.start and open_start(ctx.workspace, config.start)
     log_flags, pool = flag_logger(ctx.log), ModelPool(ctx.workspace)
 
     def tell(image: GeneratedImage) -> None:
@@ -36,7 +38,9 @@ def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:
     for ref in config.models:
         ctx.log(f"Drawing {count(len(prompts), 'picture')} from {ref.label or ref.checkpoint or ref.base_model}")
         with pool.use(ref) as loaded:
-            images = draw_with(loaded, ref, prompts, seeds, config.settings, ctx.folder, tell, ctx.should_stop)
+            images = draw_with(
+                loaded, ref, prompts, seeds, config.settings, ctx.folder, tell, ctx.should_stop, start=start
+            )
         if len(images) < len(prompts):
             ctx.log(f"Stopped after {done} of {count(total, 'picture')}; what is drawn is kept.")
             return False
@@ -47,9 +51,7 @@ def planned(config: GenerateConfig, ctx: JobContext) -> tuple[list[str], list[in
     """The prompts and seeds of the pictures that each model draws; a UserError when that could not be done."""
     if not config.prompts:
         raise UserError("There is no prompt: give at least one (an empty line draws without a prompt).")
-    prompt, times = Counter(config.prompts).most_common(1)[0]
-    if times > 1:
-        raise UserError(f"The prompt {prompt!r} is there {times} times: give each prompt once.")
+    check_distinct(config.prompts)
     for ref in config.models:
         resolve_base_model(ctx.workspace, ref.base_model)
         if ref.checkpoint:

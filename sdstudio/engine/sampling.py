@@ -9,8 +9,10 @@ from PIL import Image
 
 from sdstudio import registry
 from sdstudio.sampling.forming import Estimate, estimated
+from sdstudio.sampling.start import Keep, beginning
 from sdstudio.sampling.steering import Request, Steering, noise, steered
 from sdstudio.schema import Guidance, SampleSettings, UserError, from_json
+from sdstudio.start_pictures import OpenStart
 
 ShouldStop = Callable[[], bool]
 OnStep = Callable[[int, int, Estimate], None]
@@ -32,8 +34,9 @@ def sample(
     height: int,
     should_stop: ShouldStop | None = None,
     on_step: OnStep | None = None,
+    start: OpenStart | None = None,
 ) -> list[Sampled]:
-    """One batch of pictures with their flags.
+    """One batch of pictures with their flags, begun from noise or, part of the way, from `start` in that size.
 
     Picture i starts from a CPU generator seeded with seeds[i], so that it does not depend on the batch. Without syntax
     in the prompt and under plain guidance the pictures are those of the plain diffusers pipeline for the same settings,
@@ -42,7 +45,25 @@ def sample(
     if should_stop is not None and should_stop():
         return []
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    latents = noise(pipeline, generators, width, height)
+    asked = (pipeline, prompts, generators, settings, should_stop, on_step)
+    if start is None:
+        return _denoised(*asked, noise(pipeline, generators, width, height), None)
+    begun = beginning(pipeline, generators, start.canvas, start.mask, start.settings.strength, settings.steps)
+    with begun as (latents, keep):
+        return [(start.joined(picture), flags) for picture, flags in _denoised(*asked, latents, keep)]
+
+
+def _denoised(
+    pipeline: DiffusionPipeline,
+    prompts: list[str],
+    generators: list[torch.Generator],
+    settings: SampleSettings,
+    should_stop: ShouldStop | None,
+    on_step: OnStep | None,
+    latents: torch.Tensor,
+    keep: Keep | None,
+) -> list[Sampled]:
+    """The pictures that `latents` become; `keep` puts back, after each step, what is not to be drawn."""
     guidance = find_guidance(settings.guidance)
     steering: Steering = guidance.steer(
         Request(
@@ -63,27 +84,28 @@ def sample(
             on_step(step + 1, len(timesteps), estimate)
         if should_stop is not None and should_stop():
             raise _Stopped
+        formed = tensors["latents"] if keep is None else keep(step, tensors["latents"])
         if steering.before and step + 1 < len(timesteps):
-            return {"latents": steering.before(step + 1, timesteps[step + 1], tensors["latents"])}
-        return tensors
+            formed = steering.before(step + 1, timesteps[step + 1], formed)
+        return {"latents": formed}
 
     with steered(pipeline, steering), estimated(pipeline, settings.guidance_scale) as estimate:
         try:
             output = pipeline(
                 **steering.call,
                 num_inference_steps=settings.steps,
-                width=width,
-                height=height,
+                width=latents.shape[-1] * pipeline.vae_scale_factor,
+                height=latents.shape[-2] * pipeline.vae_scale_factor,
                 latents=_begun(pipeline, steering, latents, settings.steps),
                 generator=generators,
                 callback_on_step_end=after,
             )
         except _Stopped:
             return []
-    blackened = getattr(output, "nsfw_content_detected", None) or [False] * len(seeds)
+    blackened = getattr(output, "nsfw_content_detected", None) or [False] * len(prompts)
     return [
-        (picture, (f"blackened by the model's own safety checker (seed {seed})",) if black else ())
-        for picture, seed, black in zip(output.images, seeds, blackened, strict=True)
+        (picture, (f"blackened by the model's own safety checker (seed {generator.initial_seed()})",) if black else ())
+        for picture, generator, black in zip(output.images, generators, blackened, strict=True)
     ]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sdstudio import registry
-from sdstudio.prompts import parse
+from sdstudio.prompts import check_distinct, parse
 from sdstudio.schema import (
     CaptionConfig,
     CaptionedImage,
@@ -27,6 +27,7 @@ from sdstudio.schema import (
     from_json,
     to_json,
 )
+from sdstudio.start_pictures import check_start
 from sdstudio.workspace import Workspace
 
 
@@ -99,7 +100,11 @@ def train(ws: Workspace, config: TrainConfig) -> TrainConfig:
 def generate(ws: Workspace, config: GenerateConfig) -> GenerateConfig:
     if not config.prompts:
         raise UserError("There is no prompt; say what to draw, for example --prompts 'a cat on a beach'.")
-    return replace(config, models=_models(ws, config.models), settings=_settings(config.settings, config.prompts))
+    check_distinct(config.prompts)
+    if config.settings.seed + config.count > 2**31:
+        raise UserError(f"The last picture's seed would be above {2**31 - 1}: begin with a smaller one.")
+    settings = _settings(config.settings, config.prompts)
+    return replace(config, models=_models(ws, config.models), settings=settings, start=check_start(ws, config.start))
 
 
 def evaluate(ws: Workspace, config: Protocol) -> Protocol:
