@@ -113,6 +113,22 @@ def test_large_files_go_in_parts(server, ws, store):
     assert server.count("POST", "/complete") == 1
 
 
+def test_a_large_set_goes_in_small_files_and_each_is_told(server, ws, store, monkeypatch):
+    """The files grow with a set that would else need too many of them."""
+    heard = []
+    monkeypatch.setattr("sdstudio.datasets.push.BYTES_AT_ONCE", 1)
+    monkeypatch.setattr(JobContext, "progress", lambda self, *said: heard.append(said))
+    plan = plan_push(ws, PushConfig(dataset="set", repository="set"))
+    assert [len(file.rows) for file in plan.files] == [1] * 6 + [0]
+    assert push(ws)[1] == ""
+    assert [said[0] for said in heard if "on the way" in said[3]] == [0, 1, 2, 3, 4, 5]
+    sizes = [float(said[3].split()[0]) for said in heard if said[3].endswith("sent")]
+    assert sizes == sorted(set(sizes))
+    assert heard[-1] == (6, 6, "pictures", heard[-1][3])
+    monkeypatch.setattr("sdstudio.datasets.push.SHARDS", 1)
+    assert [len(file.rows) for file in plan_push(ws, PushConfig(dataset="set", repository="set")).files] == [6, 0]
+
+
 def test_the_owner_is_the_tokens_or_an_organisation_of_theirs(server, ws, store):
     assert push(ws, "lab/set")[0].repository == "lab/set"
     _, said = push(ws, "stranger/set")

@@ -16,6 +16,7 @@ from sdstudio.datasets.parquet import Exported, plan_shards, write_shard
 from sdstudio.datasets.snapshots import content_hash
 from sdstudio.jobs.context import JobContext
 from sdstudio.schema import PushConfig, UserError
+from sdstudio.words import size
 from sdstudio.workspace import Workspace, write_json
 
 CARD = "README.md"
@@ -27,6 +28,9 @@ BYTES_AT_ONCE = 64_000_000
 FILES_A_COMMIT = 1000
 FILES_A_FOLDER = 10_000
 """The Hub's own limit."""
+SHARDS = 5_000
+"""The most Parquet files of a push. Each holds `BYTES_AT_ONCE` if that is enough, since how much has gone out is known
+after each: the Hub's client tells nobody how far it is within a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +79,13 @@ def plan_push(ws: Workspace, config: PushConfig) -> PushPlan:
     card = write_card(store.name, store.description, config.license, images, rows, content_hash(images))
     data = _parquet_files(rows) if config.format == "parquet" else _picture_files(rows)
     files = [*data, PlannedFile(path=CARD, size=len(card.encode()), text=card)]
-    size = sum(file.size for file in files)
     return PushPlan(
-        repository=config.repository, private=config.private, pictures=len(rows), size=size, card=card, files=files
+        repository=config.repository,
+        private=config.private,
+        pictures=len(rows),
+        size=sum(file.size for file in files),
+        card=card,
+        files=files,
     )
 
 
@@ -166,11 +174,15 @@ def _send(
         report.commit = done.oid
 
     pending: list[Any] = [CommitOperationAdd(CARD, plan.card.encode())]
-    pictures = 0
+    pictures = through = 0
     for batch in _batches([file for file in plan.files if file.rows]):
         report.stopped = ctx.should_stop()
         if report.stopped:
             return
+        going = sum(file.size for file in batch)
+        ctx.progress(
+            pictures, plan.pictures, "pictures", f"{size(through)} of {size(plan.size)} sent, {size(going)} on the way"
+        )
         additions = list(_additions(batch, present, ctx.folder / "upload"))
         if additions:
             api.preupload_lfs_files(report.repository, additions, repo_type="dataset")
@@ -179,7 +191,8 @@ def _send(
         report.sent += len(additions)
         report.already_there += len(batch) - len(additions)
         pictures += sum(len(file.rows) for file in batch)
-        ctx.progress(pictures, plan.pictures, "pictures")
+        through += going
+        ctx.progress(pictures, plan.pictures, "pictures", f"{size(through)} of {size(plan.size)} sent")
         if len(pending) >= FILES_A_COMMIT:
             commit(pending, f"{pictures} of {plan.pictures} pictures")
             pending = []
@@ -232,9 +245,10 @@ def _discard(folder: Path, keep: Sequence[Any]) -> None:
 
 
 def _parquet_files(rows: Sequence[Exported]) -> list[PlannedFile]:
+    most = max(BYTES_AT_ONCE, sum(row.size for row in rows) // SHARDS)
     return [
         PlannedFile(path=f"{DATA}/{name}", size=sum(row.size for row in shard), rows=shard)
-        for name, shard in plan_shards(rows).items()
+        for name, shard in plan_shards(rows, most).items()
     ]
 
 
