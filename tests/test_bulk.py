@@ -3,6 +3,7 @@
 pytest tests/test_bulk.py          # `tests/test_jobs_ray.py` does the same over Ray
 """
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from jobs_helpers import plain_pictures
 from PIL import Image
 
-from sdstudio.bulk import captioning, generating, spreading
+from sdstudio.bulk import captioning, evaluating, generating, spreading
 from sdstudio.bulk.spreading import LEDGER_FOLDER, Ledger, Row, spread
 from sdstudio.datasets import DatasetStore, create_dataset
 from sdstudio.engine.generate import run_generate
+from sdstudio.evaluation import run_evaluate
 from sdstudio.image_folder import read_images
 from sdstudio.jobs.context import STOP_FILE, JobContext
-from sdstudio.schema import CaptionConfig, GenerateConfig, ModelRef, SampleSettings, UserError
+from sdstudio.results import read_evaluation
+from sdstudio.schema import CaptionConfig, GenerateConfig, ModelRef, Protocol, SampleSettings, UserError
 from sdstudio.workspace import Workspace, read_json
 
 
@@ -130,3 +134,46 @@ def test_a_dataset_of_broken_pictures_only_is_a_failure(context: JobContext, sto
         store.image_path(image.id).write_bytes(b"not a picture")
     with pytest.raises(UserError, match="None of the 5 pictures"):
         caption(context)
+
+
+def test_a_comparison_is_what_one_machine_makes_of_it_with_everything_made_on_the_cluster(
+    tmp_path: Path, context: JobContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ws = context.workspace
+    plain_pictures(ws, 6)
+    settings = SampleSettings(steps=1, batch_size=2)
+    protocol = Protocol(
+        models=[ModelRef()],
+        prompts=["a red square", "a blue dot"],
+        seeds=[4, 5],
+        reference="set",
+        metrics=["kid", "clip_score"],
+        settings=settings,
+    )
+    alone, spread_out = (
+        JobContext(Workspace(tmp_path / name), tmp_path / name / "evaluations" / "one") for name in "ab"
+    )
+    for each in (alone, spread_out):
+        shutil.copytree(ws.root, each.workspace.root)
+        each.folder.mkdir(parents=True)
+    assert run_evaluate(protocol, alone)
+
+    (spread_out.folder / STOP_FILE).touch()
+    assert not evaluating.run_evaluate(protocol, spread_out)
+    assert len(list(spread_out.folder.rglob("*.png"))) == 2
+    (spread_out.folder / STOP_FILE).unlink()
+    compare = evaluating.compare
+
+    def compare_only(config: Protocol, ctx: JobContext) -> bool:
+        monkeypatch.setattr("sdstudio.features.clip.ClipEncoder.images", lambda *_: pytest.fail("looked at again"))
+        monkeypatch.setattr("sdstudio.engine.drawing.draw", lambda *_: pytest.fail("drawn again"))
+        return compare(config, ctx)
+
+    monkeypatch.setattr(evaluating, "compare", compare_only)
+    assert evaluating.run_evaluate(protocol, spread_out)
+    one, other = (read_evaluation(each.folder) for each in (alone, spread_out))
+    assert one.protocol_hash == other.protocol_hash and len(one.results) == 3
+    assert one.results == other.results
+    pictures = {path.name: path.read_bytes() for path in alone.folder.rglob("*.png")}
+    assert {path.name: path.read_bytes() for path in spread_out.folder.rglob("*.png")} == pictures
+    assert len(pictures) == 4

@@ -3,12 +3,14 @@
 import json
 import shutil
 from dataclasses import replace
+from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sdstudio.bulk.spreading import Row, spread
 from sdstudio.image_folder import list_image, read_images
@@ -17,13 +19,22 @@ from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, SampleSett
 from sdstudio.workspace import Workspace
 
 PARTS_FOLDER = ".parts"
+ASKED = pa.schema(
+    [
+        ("id", pa.string()),
+        ("model", pa.string()),
+        ("prompt", pa.string()),
+        ("seed", pa.int64()),
+        ("folder", pa.string()),
+    ]
+)
 
 
 class Painter:
     """One process of the cluster; draws into folders of its own."""
 
-    def __init__(self, workspace: str, folder: str, settings: dict[str, Any]) -> None:
-        self._workspace, self._folder = Workspace(Path(workspace)), Path(folder)
+    def __init__(self, workspace: str, parts: str, settings: dict[str, Any]) -> None:
+        self._workspace, self._parts = Workspace(Path(workspace)), Path(parts)
         self._settings = from_json(SampleSettings, settings)
         self._pool: Any = None
 
@@ -32,9 +43,10 @@ class Painter:
         made = []
         for model, group in groupby(sorted(rows, key=lambda row: row["model"]), key=lambda row: row["model"]):
             same = list(group)
-            part = self._folder / token_hex(8)
+            part = self._parts / token_hex(8)
             for row, image in zip(same, self._draw(model, same, part), strict=True):
-                made.append({"id": row["id"], "part": part.name, "record": json.dumps(to_json(image))})
+                record = json.dumps(to_json(image))
+                made.append({"id": row["id"], "folder": row["folder"], "part": part.name, "record": record})
         return made
 
     def _draw(self, model: str, rows: list[Row], part: Path) -> list[GeneratedImage]:
@@ -50,41 +62,55 @@ class Painter:
 
 def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:
     """As `engine.generate.run_generate`, for more pictures than one machine draws in the time there is."""
-    from sdstudio.engine.generate import flag_logger, planned
+    from sdstudio.engine.generate import planned
 
     prompts, seeds = planned(config, ctx)
+    work = pa.concat_tables(
+        asked(f"{number}-", model, prompts, seeds, ctx.folder) for number, model in enumerate(config.models)
+    )
+    return paint(ctx, work, config.settings)
+
+
+def asked(prefix: str, model: ModelRef, prompts: list[str], seeds: list[int], folder: Path) -> pa.Table:
+    """One row for each picture of `model`, which goes into `folder`; `prefix` sets its ids apart from other models'.
+
+    A picture has the same id whichever others are asked for with it.
+    """
+    name, pairs = json.dumps(to_json(model), sort_keys=True), zip(prompts, seeds, strict=True)
+    columns = {
+        "id": [f"{prefix}{sha256(prompt.encode()).hexdigest()[:16]}-{seed}" for prompt, seed in pairs],
+        "model": [name] * len(prompts),
+        "prompt": prompts,
+        "seed": seeds,
+        "folder": [str(folder)] * len(prompts),
+    }
+    return pa.table(columns, schema=ASKED)
+
+
+def paint(ctx: JobContext, work: pa.Table, settings: SampleSettings, part: str = "") -> bool:
+    """Draw the pictures of `asked`, those of one model together, and list each in its folder; False when stopped."""
+    from sdstudio.engine.generate import flag_logger
+
     parts, log_flags = ctx.folder / PARTS_FOLDER, flag_logger(ctx.log)
-    listed = {image.file for image in read_images(ctx.folder)}
+    folders = {folder: Path(folder) for folder in pc.unique(work["folder"]).to_pylist()}
+    listed = {(folder, image.file) for folder, path in folders.items() for image in read_images(path)}
 
     def take(rows: list[Row]) -> None:
         for row in rows:
-            image = from_json(GeneratedImage, json.loads(row.pop("record")))
-            (parts / row["part"] / image.file).replace(ctx.folder / image.file)
+            image, folder = from_json(GeneratedImage, json.loads(row.pop("record"))), folders[row["folder"]]
+            folder.mkdir(parents=True, exist_ok=True)
+            (parts / row["part"] / image.file).replace(folder / image.file)
             log_flags(image)
-            if image.file not in listed:
-                listed.add(image.file)
-                list_image(ctx.folder, image)
+            if (row["folder"], image.file) not in listed:
+                listed.add((row["folder"], image.file))
+                list_image(folder, image)
 
     arguments = {
         "workspace": str(ctx.workspace.root),
-        "folder": str(parts),
-        "settings": to_json(replace(config.settings, seed=0)),
+        "parts": str(parts),
+        "settings": to_json(replace(settings, seed=0)),
     }
-    work = _work(config.models, prompts, seeds)
-    finished = spread(ctx, work, Painter, arguments, config.settings.batch_size, take, "pictures")
+    finished = spread(ctx, work, Painter, arguments, settings.batch_size, take, "pictures", part)
     if finished:
         shutil.rmtree(parts, ignore_errors=True)
     return finished
-
-
-def _work(models: list[ModelRef], prompts: list[str], seeds: list[int]) -> pa.Table:
-    """One row a picture; those of one model lie together."""
-    names = [json.dumps(to_json(model), sort_keys=True) for model in models]
-    count = len(prompts)
-    columns = {
-        "id": [f"{model}-{number}" for model in range(len(names)) for number in range(count)],
-        "model": [name for name in names for _ in range(count)],
-        "prompt": prompts * len(names),
-        "seed": seeds * len(names),
-    }
-    return pa.table(columns)

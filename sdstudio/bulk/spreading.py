@@ -67,16 +67,18 @@ def spread(
     batch_size: int,
     take: Callable[[list[Row]], None],
     unit: str,
+    part: str = "",
 ) -> bool:
     """Make every row of `work` that the ledger lacks, on as many processes as the cluster holds; False when stopped.
 
-    `maker(**arguments)` is built once in each process; `take` gets its rows here, as they come, in any order.
+    `maker(**arguments)` is built once in each process; `take` gets its rows here, as they come, in any order. A job
+    that spreads several works names each `part`, which has a ledger of its own.
     """
-    ledger = Ledger(ctx.folder / LEDGER_FOLDER)
+    ledger = Ledger(ctx.folder / LEDGER_FOLDER / part)
     finished = ledger.ids()
     missing = work.filter(pc.invert(pc.is_in(work["id"], value_set=finished)))
     done, total = work.num_rows - missing.num_rows, work.num_rows
-    if finished:
+    if done:
         ctx.log(f"Going on: {done} of {total} {unit} are done.")
     ctx.progress(done, total, unit)
     if not missing.num_rows:

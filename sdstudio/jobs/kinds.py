@@ -93,7 +93,11 @@ KINDS: dict[JobKind, Kind] = {
         prepare=prepare.generate,
     ),
     "evaluate": Kind(
-        config=Protocol, function="sdstudio.evaluation:run_evaluate", parent="evaluations", prepare=prepare.evaluate
+        config=Protocol,
+        function="sdstudio.evaluation:run_evaluate",
+        bulk="sdstudio.bulk.evaluating:run_evaluate",
+        parent="evaluations",
+        prepare=prepare.evaluate,
     ),
     "caption": Kind(
         config=CaptionConfig,
