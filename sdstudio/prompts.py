@@ -6,6 +6,8 @@ BREAK         what follows begins a new chunk of 77      AND, AND NOT  several p
 """
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sdstudio.schema import UserError
@@ -130,6 +132,13 @@ def plain(prompt: str) -> str:
 
 def _words(prompt: str) -> str:
     return " ".join(" ".join("".join(part.text for part in chunk) for chunk in parse(prompt)).split())
+
+
+def check_distinct(prompts: Sequence[str]) -> None:
+    """A UserError when a prompt is there more than once."""
+    prompt, times = Counter(prompts).most_common(1)[0]
+    if times > 1:
+        raise UserError(f"The prompt {prompt!r} is there {times} times: give each prompt once.")
 
 
 def compose(prompt: str) -> list[Composed]:

@@ -48,6 +48,11 @@ class Lease:
                 return False
         return True
 
+    @property
+    def held(self) -> bool:
+        """Whether the devices are held now."""
+        return len(self._taken) == len(self.devices)
+
     def wanted(self) -> bool:
         """Whether somebody waits for one of the devices held here."""
         return any(not _try(_wanted_lock(self._ws, device), keep=False) for device in self.devices)

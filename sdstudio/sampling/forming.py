@@ -13,7 +13,7 @@ Estimate = Callable[[], Tensor]
 """Gives the clean latents (N, C, H, W) that the pictures are at this moment taken to have."""
 PATCH = 2
 """Pixels of a rough picture to a side of each latent."""
-SAMPLES, COARSE = 6, 8
+SAMPLES, COARSE = 4, 8
 
 
 @contextmanager
