@@ -17,6 +17,8 @@ from sdstudio.datasets.bulk import Mark
 from sdstudio.datasets.importer import check_import, import_pictures, run_import
 from sdstudio.datasets.uploads import discard_upload, uploads_folder
 from sdstudio.jobs.context import JobContext
+from sdstudio.jobs.failures import explain
+from sdstudio.jobs.folder import read_progress
 from sdstudio.schema import ImportConfig, UserError
 from sdstudio.workspace import Workspace, read_json
 
@@ -451,3 +453,12 @@ def test_a_picture_that_was_deleted_stays_so_and_that_is_said(ws, tmp_path):
 def test_a_place_that_is_none_is_said(ws, place):
     with pytest.raises(UserError, match="no folder, zip file, table or config"):
         check_import(ImportConfig(dataset="set", folder=place))
+
+
+def test_an_import_that_took_nothing_keeps_nothing(ctx, tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.png").write_text("no picture")
+    with pytest.raises(UserError, match="no usable picture") as error:
+        run_import(ImportConfig(dataset="set", folder=str(tmp_path / "texts"), source="folder"), ctx)
+    assert "is kept" not in explain(error.value, ctx.folder)
+    assert read_progress(ctx.folder)["done"] == 0

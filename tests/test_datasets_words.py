@@ -1,13 +1,17 @@
 """Words, tags, the difference of two captions, and the template with slots."""
 
 import random
+import re
+from dataclasses import replace
 
 import pytest
 
+from sdstudio.datasets import create_dataset
 from sdstudio.datasets.settings import TEMPLATE
-from sdstudio.datasets.template import Slot, fill, open_slots, slots
+from sdstudio.datasets.template import OPEN_SLOT
 from sdstudio.datasets.words import tag_frequency, word_diff, word_frequency
 from sdstudio.schema import UserError
+from sdstudio.workspace import Workspace
 
 
 def test_frequencies_count_captions():
@@ -50,26 +54,15 @@ def test_a_diff_reads_as_both_captions(seed):
     assert "".join(text for kind, text in steps if kind != "insert").split() == before.split()
 
 
-def test_the_slots_of_the_first_template():
-    found = slots(TEMPLATE)
-    assert found[0] == Slot(name="closeup", choices=("closeup",), optional=True)
-    assert found[4] == Slot(name="man / woman / etc.", choices=("man", "woman"))
-    assert [slot.name for slot in found][-1] == "time period"
-    assert len(found) == 12
-
-
-def test_filling_leaves_open_what_was_not_said():
-    template = "asim. a [closeup?] of a [man / woman / etc.], in [time period]."
-    assert fill(template, ["closeup", "robot", "daytime"]) == "asim. a closeup of a robot, in daytime."
-    caption = fill(template, ["", " woman ", ""])
-    assert caption == "asim. a of a woman, in [time period]."
-    assert open_slots(caption) == ["[time period]"]
-    assert fill("x [a?], y", [""]) == "x, y"
-    with pytest.raises(UserError, match="has 3 slots, and 1 values"):
-        fill(template, ["x"])
+def test_the_first_template_can_be_kept(tmp_path):
+    store = create_dataset(Workspace(tmp_path), "set")
+    store.save_settings(replace(store.settings(), template=TEMPLATE))
+    assert len(re.findall(OPEN_SLOT, store.settings().template)) == 12
 
 
 @pytest.mark.parametrize("template", ["a [b", "a] b", "[a [b]]", "[]"])
-def test_a_bracket_without_a_partner_is_said(template):
+def test_a_bracket_without_a_partner_is_refused(tmp_path, template):
+    store = create_dataset(Workspace(tmp_path), "set")
     with pytest.raises(UserError, match="no partner"):
-        slots(template)
+        store.save_settings(replace(store.settings(), template=template))
+    assert store.settings().template == TEMPLATE

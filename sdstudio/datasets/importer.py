@@ -161,6 +161,8 @@ def run_import(config: ImportConfig, ctx: JobContext) -> bool:
         import_pictures(ctx.workspace, config, progress, should_stop, report)
     except Exception as error:
         report.error = str(error)
+        if not (report.added or report.duplicates):
+            ctx.progress(0, len(report.refused), "pictures")  # what was only refused is nothing that was kept
         raise
     finally:
         report.refused = [(printable(name), printable(reason)) for name, reason in report.refused]

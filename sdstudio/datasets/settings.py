@@ -5,6 +5,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from sdstudio.datasets.fit import CENTRE, CHOICES
+from sdstudio.datasets.template import check_template
 from sdstudio.schema import STRICT, check_bounds, from_json, option, to_json
 
 TEMPLATE = (
@@ -42,7 +43,9 @@ def read(connection: sqlite3.Connection) -> DatasetSettings:
 
 
 def write(connection: sqlite3.Connection, settings: DatasetSettings) -> None:
+    """A UserError, and nothing is written, for a value out of its bounds or a template with a bracket left open."""
     check_bounds(settings)
+    check_template(settings.template)
     put(connection, "settings", json.dumps(to_json(settings), ensure_ascii=False))
 
 

@@ -14,7 +14,6 @@ from sdstudio.workspace import Workspace, check_name
 
 UPLOADS = ["png", "jpg", "jpeg", "webp", "zip", "txt", "caption", "csv", "jsonl", "json", "parquet"]
 HUB_FIELDS = {"subset", "split"}
-TABLE_FIELDS = {"picture_column", "caption_column"}
 ALWAYS = {"dataset", "folder", "source"}
 
 
