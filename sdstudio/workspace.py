@@ -94,9 +94,14 @@ def check_name(name: str, what: str) -> str:
 
 
 def safe_join(root: Path, *parts: str) -> Path:
-    """`root/parts…`, resolved, refused with a UserError when it would leave `root`."""
+    """`root/parts…`, resolved; a UserError when it would leave `root`, or no file can have such a name."""
     base = root.resolve()
-    path = base.joinpath(*parts).resolve()
+    try:
+        path = base.joinpath(*parts).resolve()
+        path.exists()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"No file can be at {'/'.join(parts)!r}: {reason}.") from error
     if not path.is_relative_to(base):
         raise UserError(f"The path {'/'.join(parts)!r} leaves the folder {base}.")
     return path

@@ -10,13 +10,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from tiny_models import make_dataset
 
-from sdstudio import jobs
+from sdstudio import collection, jobs, suites
 from sdstudio.datasets import create_dataset, open_dataset
 from sdstudio.models import resolve_base_model, resolve_checkpoint
 from sdstudio.schema import CaptionConfig, GenerateConfig, ModelRef, TrainConfig, UserError
@@ -49,6 +49,12 @@ DOORS: dict[str, Callable[[Workspace, str], Any]] = {
     "restore": jobs.restore_job,
     "checkpoint": resolve_checkpoint,
     "base model": resolve_base_model,
+    "suite": suites.load,
+    "own suite": lambda ws, name: suites.add(ws, f"{name}.txt", b"{subject} on a beach"),
+    "mark": lambda ws, name: collection.mark(ws, name, "bad", "eyes"),
+    "delete a picture": lambda ws, name: collection.mark(ws, name, "deleted"),
+    "restore a picture": lambda ws, name: collection.mark(ws, name, "restored"),
+    "negative examples": collection.negatives_dataset,
     "train": lambda ws, name: jobs.submit(ws, "train", TrainConfig(dataset=name, name=name)),
     "caption": lambda ws, name: jobs.submit(ws, "caption", CaptionConfig(dataset=name)),
     "generate": lambda ws, name: jobs.submit(
@@ -119,6 +125,11 @@ def try_names(studio: Workspace, monkeypatch: pytest.MonkeyPatch, count: int) ->
 
         @settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         @given(NAMES)
+        @example("\0")
+        @example("a" * 300)
+        @example("\ud800")
+        @example("..")
+        @example("")
         def each(name: str) -> None:
             knock(studio, name)
             call(client, name)
@@ -127,7 +138,7 @@ def try_names(studio: Workspace, monkeypatch: pytest.MonkeyPatch, count: int) ->
 
 
 def test_names_are_refused_or_stay_inside(studio: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    try_names(studio, monkeypatch, 60)
+    try_names(studio, monkeypatch, 40)
 
 
 @pytest.mark.slow
