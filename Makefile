@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test check demo bench slow clean
+.PHONY: run test check demo bench slow torture clean
 
 run: .venv/.installed  ## Start the studio at http://127.0.0.1:8501
 	$(BIN)/sdstudio run
@@ -12,6 +12,10 @@ test: .venv/.installed-dev  ## Run the tests that take seconds
 
 slow: .venv/.installed-dev  ## Run the tests that take minutes
 	$(BIN)/pytest -m slow
+
+TORTURE := access datasets_killed datasets_hostile engine_resume generate_hub hostile_names jobs_disk_full jobs_killed jobs_locks
+torture: .venv/.installed-dev  ## Kill, fuzz, lock and forge, at full count: some twenty minutes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow or not slow" -n 2 --dist worksteal $(TORTURE:%=tests/test_%.py)
 
 check: .venv/.installed-dev  ## Lint, types and tests
 	$(BIN)/ruff check .
