@@ -110,12 +110,13 @@ def _board(ws: Workspace, hash: str, evaluations: Mapping[str, Evaluation]) -> B
                 lines[keys[result.model]].cells.setdefault(result.metric, cell)
     measured = {metric for line in lines.values() for metric in line.cells}
     records: Mapping[str, Metric] = registry.load("sdstudio.metrics")
+    order = dict.fromkeys([*newest.protocol.metrics, *records])
     return Board(
         hash=hash,
         protocol=newest.protocol,
         created=newest.created,
         evaluations=tuple(evaluations),
-        metrics=tuple(record for name, record in records.items() if name in measured),
+        metrics=tuple(records[name] for name in order if name in measured and name in records),
         lines=tuple(sorted(_distinct(lines), key=lambda line: line.role != "base")),
         floor=floor,
         reference=newest.reference,

@@ -91,6 +91,59 @@ def compare_chart(runs: Mapping[str, Metrics], name: str, title: str) -> None:
     st.altair_chart(_lines(pandas.concat(tables), column, title, WITH_LEGEND, legend=True), width="stretch")
 
 
+def metric_chart(rows: Sequence[Mapping[str, Any]], marks: Mapping[str, float], title: str, better: str) -> None:
+    """A measure over the steps of several runs, a line each, with its intervals; `marks` are dashed lines by name.
+
+    `rows` have run, step, value, and low and high where there is an interval.
+    """
+    import pandas
+
+    if not rows:
+        st.caption(f"{title}: none of these checkpoints has it.")
+        return
+    alt = _altair()
+    table = pandas.DataFrame(rows)
+    several = table["run"].nunique() > 1
+    legend = alt.Legend(title=None, orient="bottom", columns=2, labelLimit=360) if several else None
+    colour = alt.Color("run:N", legend=legend, sort=None)
+    base = alt.Chart(table, height=WITH_LEGEND if several else HEIGHT).encode(_step(), colour)
+    value = _value(f"{title} ({better} is better)")
+    chart = base.mark_line(strokeWidth=2, point=True).encode(
+        value,
+        tooltip=[alt.Tooltip("run:N", title="Run"), *_tooltip("value")],
+    )
+    if table["low"].notna().any():
+        chart += base.mark_rule(opacity=0.5).encode(alt.Y("low:Q", title=value.title), alt.Y2("high:Q"))
+    for place, (name, height) in enumerate(marks.items()):
+        line = alt.Chart(pandas.DataFrame([{"value": height, "name": name}]))
+        chart += line.mark_rule(strokeDash=[5, 4], color=GREY).encode(alt.Y("value:Q"))
+        chart += line.mark_text(align="left", baseline="bottom", x=4 + 90 * place, dy=-3, color=GREY).encode(
+            alt.Y("value:Q"), alt.Text("name:N")
+        )
+    st.altair_chart(chart, width="stretch")
+
+
+def front_chart(rows: Sequence[Mapping[str, Any]], across: str, up: str) -> None:
+    """Candidates by two aspects; those that none beats in all aspects are filled. `rows` have label, x, y and front."""
+    import pandas
+
+    alt = _altair()
+    base = alt.Chart(pandas.DataFrame(rows), height=HEIGHT).encode(
+        alt.X("x:Q", title=across, scale=alt.Scale(zero=False)),
+        alt.Y("y:Q", title=up, scale=alt.Scale(zero=False)),
+        tooltip=[
+            alt.Tooltip("label:N", title="Checkpoint"),
+            alt.Tooltip("x:Q", title=across),
+            alt.Tooltip("y:Q", title=up),
+        ],
+    )
+    on, off = alt.datum.front, f"!({alt.datum.front})"
+    points = base.transform_filter(on).mark_point(size=130, filled=True)
+    points += base.transform_filter(off).mark_point(size=90, opacity=0.6)
+    points += base.transform_filter(on).mark_text(dy=-13, fontSize=11, color=GREY).encode(alt.Text("label:N"))
+    st.altair_chart(points, width="stretch")
+
+
 def _lines(table: "pandas.DataFrame", column: str, title: str, height: int, legend: bool) -> "altair.Chart":
     alt = _altair()
     below = alt.Legend(title=None, orient="bottom", columns=2, labelLimit=360) if legend else None
