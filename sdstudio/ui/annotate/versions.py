@@ -7,7 +7,7 @@ from sdstudio.datasets.snapshots import SnapshotDiff, diff
 from sdstudio.schema import CaptionedImage
 from sdstudio.ui.files import thumb_url
 from sdstudio.ui.gallery import Item, gallery
-from sdstudio.ui.session import told
+from sdstudio.ui.session import page_file, told
 from sdstudio.ui.text import at, changed, count
 from sdstudio.workspace import Workspace
 
@@ -29,6 +29,12 @@ def show_snapshots(workspace: Workspace, store: DatasetStore) -> None:
         hashes = list(times)
         before = left.selectbox("From", hashes, index=1, format_func=lambda hash: times[hash], key="from-snapshot")
         after = right.selectbox("To", hashes, index=0, format_func=lambda hash: times[hash], key="to-snapshot")
+        st.page_link(
+            page_file("evaluate"),
+            label="Did these captions help?",
+            icon=":material/compare_arrows:",
+            query_params={"view": "Captions", "before": before, "after": after},
+        )
         show_difference(store, diff(store.load_snapshot(before), store.load_snapshot(after)))
 
 
