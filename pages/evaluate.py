@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from sdstudio.ui.evaluate import curves, grids, logo, protocol, rating, scoreboard, shift
+from sdstudio.ui.evaluate import captions, curves, grids, logo, protocol, rating, scoreboard, shift
 from sdstudio.workspace import current_workspace
 
 TABS = {
@@ -10,6 +10,7 @@ TABS = {
     "Scoreboard": scoreboard.show,
     "Curves": curves.show,
     "Pictures": grids.show,
+    "Captions": captions.show,
     "Rating room": rating.show,
     "Logo and text": logo.show,
     "Shift": shift.show,
