@@ -7,7 +7,7 @@ BREAK         what follows begins a new chunk of 77      AND, AND NOT  several p
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sdstudio.schema import UserError
@@ -127,11 +127,25 @@ def plain(prompt: str) -> str:
     commas.
     """
     wanted = [part.prompt for part in compose(prompt) if part.weight > 0]
-    return ", ".join(_words(text) for text in wanted)
+    return ", ".join(words(text) for text in wanted)
 
 
-def _words(prompt: str) -> str:
+def words(prompt: str) -> str:
+    """The words of one prompt alone: without weights and BREAK, one space between them. Raises UserError as `parse`."""
     return " ".join(" ".join("".join(part.text for part in chunk) for chunk in parse(prompt)).split())
+
+
+def count_tokens(prompt: str, tokens: Callable[[str], int], room: int) -> tuple[int, int]:
+    """How many tokens the words of a prompt take, and in how many windows of `room` tokens they are read.
+
+    Of prompts that are joined by AND, those of all and the windows of the longest.
+    """
+    used, windows = 0, 1
+    for part in compose(prompt):
+        counts = [sum(tokens(piece.text) for piece in chunk) for chunk in parse(part.prompt)]
+        used += sum(counts)
+        windows = max(windows, sum(max(-(-count // room), 1) for count in counts))
+    return used, windows
 
 
 def check_distinct(prompts: Sequence[str]) -> None:

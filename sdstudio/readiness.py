@@ -1,5 +1,6 @@
 """What a method says of a run before its job is made, so that a mistake costs one sentence. No torch here."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from sdstudio.datasets.places import pictures_at
 from sdstudio.datasets.tokens import CaptionTokenizer, load_tokenizer
 from sdstudio.methods.parts import Facts
 from sdstudio.models import read_checkpoint, resolve_base_model, resolve_checkpoint
+from sdstudio.prompts import parse
 from sdstudio.schema import Method, TrainConfig, UserError, from_json
 from sdstudio.workspace import Workspace
 
@@ -26,7 +28,23 @@ def check_run(ws: Workspace, config: TrainConfig, captions: list[str]) -> None:
         )
     _check_start(ws, config)
     _check_mix(ws, config)
+    if config.loop.weighted_captions:
+        _check_weights(captions, config.loop.shuffle_tags)
     check_method(ws, config, captions)
+
+
+def _check_weights(captions: Sequence[str], shuffled: bool) -> None:
+    """Refuse a caption whose weights cannot be read, or no longer can once its parts between commas are shuffled."""
+    for caption in captions:
+        for text in [caption, *(caption.split(",") if shuffled else ())]:
+            try:
+                parse(text)
+            except UserError as error:
+                where = "" if text == caption else f" (shuffled, its part {text.strip()!r} stands alone)"
+                raise UserError(
+                    f"The weights in the caption {caption!r} cannot be read{where}: {error} Mend the caption, or turn "
+                    "weighted captions off."
+                ) from error
 
 
 def _check_start(ws: Workspace, config: TrainConfig) -> None:

@@ -26,12 +26,13 @@ MAY_IMPORT = {
     "datasets": {"schema", "workspace", "registry", "jobs.context", "captioners", "hub", "words"},
     "captioners": {"schema", "models", "hub"},
     "methods": {"schema", "models"},
-    "families": {"schema", "models"},
+    "families": {"schema", "models", "sampling"},
     "prompts": {"schema"},
     "sampling": {"schema", "prompts"},
     "guidance": {"schema", "prompts", "sampling"},
     "image_folder": {"schema", "workspace"},
     "png_text": {"schema"},
+    "grids": {"schema", "workspace", "options", "models", "image_folder"},
     "start_pictures": {"schema", "workspace", "datasets.intake"},
     "suites": {"schema", "workspace", "words"},
     "collection": {"schema", "workspace", "image_folder", "datasets"},
@@ -41,17 +42,18 @@ MAY_IMPORT = {
     "engine": {
         "schema", "workspace", "registry", "models", "jobs.context", "datasets", "methods", "families", "guidance",
         "plan", "words", "prompts", "sampling", "image_folder", "png_text", "start_pictures",
+        "grids",
     },
-    "interactive": {"schema", "workspace", "jobs", "engine", "sampling", "words"},
+    "interactive": {"schema", "workspace", "jobs", "engine", "sampling", "words", "start_pictures"},
     "bulk": {
         "schema", "workspace", "words", "jobs.context", "datasets", "engine", "image_folder", "evaluation", "features",
         "measuring", "results",
     },
     # Before a job is queued, the part that owns its config is asked whether it can be done.
-    "readiness": {"schema", "workspace", "registry", "models", "datasets", "methods"},
+    "readiness": {"schema", "workspace", "registry", "models", "datasets", "methods", "prompts"},
     "jobs": {
         "schema", "workspace", "registry", "models", "datasets", "evaluation", "readiness", "plan", "exporting",
-        "publishing", "prompts", "words", "start_pictures",
+        "publishing", "prompts", "words", "start_pictures", "grids",
     },
 }  # fmt: skip
 

@@ -90,6 +90,8 @@ def test_a_sweep_is_listed_then_queued_once(ws: Workspace, capsys: pytest.Captur
         (["train", "--dataset", "toys", "--resolution", "65"], "65 is not a multiple of 8: take 64"),
         (["train", "--dataset", "toys", "--init-checkpoint", "gone"], "no checkpoint 'gone'"),
         (["train", "--config", "MIX"], "'toys' is mixed in twice"),
+        (["train", "--dataset", "brackets", "--weighted-captions"], "caption 'asim. a (red toy' cannot be read: The b"),
+        (["train", "--dataset", "commas", "--weighted-captions", "--shuffle-tags"], "part '(a red' stands alone"),
         (["sweep", "--dataset", "toys"], "--grid"),
         (["sweep", "--dataset", "toys", "--grid", "steps"], "no axis"),
         (["sweep", "--dataset", "toys", "--grid", "stepz=1"], "did you mean steps"),
@@ -100,6 +102,8 @@ def test_wrong_input_is_one_sentence_and_no_job(
 ) -> None:
     files = {"CONFIG": tmp_path / "other.toml", "MIX": tmp_path / "mix.json"}
     files["CONFIG"].write_text("title = 'not a config'\n")
+    make_dataset(ws, "brackets", ["asim. a toy", "asim. a (red toy"])
+    make_dataset(ws, "commas", ["asim, (a red, round toy:1.2)"])
     write_json(files["MIX"], {"dataset": "toys", "mix": [{"dataset": "toys"}]})
     assert main([str(files.get(word, word)) for word in argv]) == EXIT_USER
     error = capsys.readouterr().err

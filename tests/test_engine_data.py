@@ -10,17 +10,16 @@ import pytest
 import torch
 from PIL import Image
 from tiny_models import SIDE, build, context, make_dataset
-from transformers import CLIPTokenizer
 
 from sdstudio.datasets import create_dataset, fit, open_dataset
-from sdstudio.engine.captions import Weighted, as_learned, shuffled, weighted
+from sdstudio.engine.captions import as_learned, shuffled
 from sdstudio.engine.latents import Picture
 from sdstudio.engine.pictures import UNCHANGED, Change, change, fitted
 from sdstudio.engine.preview import what_the_model_sees
 from sdstudio.engine.run import Run
 from sdstudio.engine.setup import set_up
 from sdstudio.engine.streams import Stream
-from sdstudio.engine.text import token_weights
+from sdstudio.sampling.prompting import prompt_arguments
 from sdstudio.schema import ExtraDataset, LoopConfig, TrainConfig, UserError
 from sdstudio.workspace import Workspace
 
@@ -252,24 +251,15 @@ def test_shuffling_keeps_the_first_parts_and_loses_none() -> None:
     assert shuffled("one", 3) == "one"
 
 
-def test_weighted_words_are_found_in_the_tokens() -> None:
-    read = weighted("a (red hat:1.5) on (x) a cat")
-    assert read == Weighted("a red hat on (x) a cat", ((2, 9, 1.5),))
-    assert weighted("plain") == Weighted("plain")
-    tokenizer = CLIPTokenizer.from_pretrained("sdstudio/starter/models/sd/tokenizer")
-    weights = token_weights(tokenizer, [read, weighted("a cat")])
-    assert weights.shape == (2, tokenizer.model_max_length)
-    tokens = tokenizer.convert_ids_to_tokens(tokenizer(read.text).input_ids)
-    assert [tokens[place] for place in torch.nonzero(weights[0] != 1).flatten().tolist()] == ["red</w>", "hat</w>"]
-    assert (weights[1] == 1).all()
-
-
 def test_weights_scale_the_words_and_leave_other_captions_alone(base: Path, ws: Workspace) -> None:
     plain = run_of(base, ws, name="plain").data._texts
-    read = run_of(base, ws, replace(LOOP, weighted_captions=True), "read").data._texts
+    run = run_of(base, ws, replace(LOOP, weighted_captions=True), "read")
+    read = run.data._texts
     captions = ["asim. toy 1", "a (toy:2) b", "a toy b"]
     one, other = (texts(captions)["encoder_hidden_states"] for texts in (plain, read))
     assert torch.equal(one[0], other[0]) and torch.equal(one[2], other[2])
+    asked = prompt_arguments(run.model.pipeline, captions, [""] * 3)["prompt_embeds"]
+    assert torch.equal(other, asked), "a caption means in training what it means as a prompt"
     ratio = (other[1] / one[2]).mean(-1)
     assert ratio[2:5].allclose(2 * ratio[0], rtol=1e-4), "t, o and y are tokens 2 to 4 of this tokenizer"
     assert other[1].norm().item() == pytest.approx(one[2].norm().item(), rel=1e-5)

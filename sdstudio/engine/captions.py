@@ -1,22 +1,9 @@
-"""Captions as they are learned: what is put in front, shuffled, weighted."""
-
-import re
-from dataclasses import dataclass
+"""Captions as they are learned: what is put in front, and shuffled."""
 
 import torch
 
 from sdstudio.methods.parts import begins_with
 from sdstudio.schema import LoopConfig, UserError
-
-_WEIGHTED = re.compile(r"\(([^():]+):(\d+(?:\.\d+)?)\)")
-
-
-@dataclass(frozen=True)
-class Weighted:
-    """A caption without its marks, and (begin, end, weight) of the characters whose weight is not 1."""
-
-    text: str
-    spans: tuple[tuple[int, int, float], ...] = ()
 
 
 def as_learned(caption: str, trigger: str, loop: LoopConfig) -> str:
@@ -43,14 +30,3 @@ def shuffled(caption: str, keep: int) -> str:
     parts = [part.strip() for part in caption.split(",")]
     order = torch.randperm(max(0, len(parts) - keep)).tolist()
     return ", ".join([*parts[:keep], *(parts[keep + place] for place in order)])
-
-
-def weighted(caption: str) -> Weighted:
-    """Read (words:1.3): the words stay, the marks go."""
-    text, spans, end = "", [], 0
-    for match in _WEIGHTED.finditer(caption):
-        text += caption[end : match.start()]
-        spans.append((len(text), len(text) + len(match[1]), float(match[2])))
-        text += match[1]
-        end = match.end()
-    return Weighted(text + caption[end:], tuple(spans))

@@ -10,7 +10,6 @@ from PIL import Image
 
 from sdstudio.datasets import open_dataset
 from sdstudio.datasets.places import pictures_at
-from sdstudio.engine.captions import weighted
 from sdstudio.engine.data import TrainingData
 from sdstudio.engine.examples import gather
 from sdstudio.engine.latents import LatentCache
@@ -18,6 +17,7 @@ from sdstudio.engine.pipeline import check_side, find_method, load_base
 from sdstudio.engine.text import Texts
 from sdstudio.engine.validation import split
 from sdstudio.methods.parts import Sources, named_trigger
+from sdstudio.prompts import words
 from sdstudio.schema import Snapshot, TrainConfig, from_json
 from sdstudio.workspace import Workspace
 
@@ -71,7 +71,7 @@ def what_the_model_sees(config: TrainConfig, ws: Workspace, pictures: int) -> li
 
 def _tokens(pipeline: Any, caption: str, read_weights: bool) -> list[str]:
     """The caption's tokens up to the text encoder's limit, without those that mark its beginning and end."""
-    text = weighted(caption).text if read_weights else caption
+    text = words(caption) if read_weights else caption
     ids = pipeline.tokenizer(text, truncation=True, max_length=pipeline.tokenizer.model_max_length).input_ids
     tokens: list[str] = pipeline.tokenizer.convert_ids_to_tokens(ids[1:-1])
     return [token.removesuffix("</w>") for token in tokens]

@@ -11,7 +11,6 @@ from accelerate import Accelerator
 
 from sdstudio.datasets.places import pictures_at
 from sdstudio.engine.average import Average
-from sdstudio.engine.captions import weighted
 from sdstudio.engine.checkpoints import TrainingState
 from sdstudio.engine.data import Material, TrainingData
 from sdstudio.engine.distributed import first_alone, start
@@ -33,7 +32,7 @@ from sdstudio.jobs.context import JobContext
 from sdstudio.methods.deltas import OnDisk
 from sdstudio.methods.parts import Example, Sources, Trainable, named_trigger, text_encoders
 from sdstudio.plan import LEAST_TO_VALIDATE, Plan, make_plan
-from sdstudio.prompts import escape
+from sdstudio.prompts import escape, words
 from sdstudio.schema import (
     Checkpoint,
     GeneratedImage,
@@ -133,8 +132,7 @@ def set_up(config: TrainConfig, ctx: JobContext) -> Run:
             step=0,
             snapshot=gathered.snapshot.hash,
         ),
-        sample_prompts=loop.sample_prompts
-        or [one if loop.weighted_captions else escape(one) for one in dict.fromkeys(own)][:SAMPLE_COUNT],
+        sample_prompts=loop.sample_prompts or _as_prompts(list(dict.fromkeys(own))[:SAMPLE_COUNT], loop),
     )
 
 
@@ -162,8 +160,8 @@ def _examples(
             log_flags(image)
 
         settings = default_settings(model.pipeline, side)
-        words = [escape(prompt) for prompt in prompts]
-        images = draw_with(model, base, words, seeds, settings, folder, tell, ctx.should_stop)
+        asked = _as_prompts(prompts, config.loop)
+        images = draw_with(model, base, asked, seeds, settings, folder, tell, ctx.should_stop)
         if len(images) < len(prompts):
             raise StopRequested
         return [folder / image.file for image in images]
@@ -171,6 +169,11 @@ def _examples(
     sources = Sources(draw=draw, pictures=partial(pictures_at, ctx.workspace))
     chosen: list[Example] = method.examples(captioned, options, sources)
     return chosen
+
+
+def _as_prompts(captions: list[str], loop: LoopConfig) -> list[str]:
+    """Prompts that mean what these captions mean in training."""
+    return captions if loop.weighted_captions else [escape(caption) for caption in captions]
 
 
 def _plan(config: TrainConfig, ctx: JobContext, training: Material, aside: Material, processes: int) -> Plan:
@@ -201,7 +204,7 @@ def _say(ctx: JobContext, trainable: Trainable, pipeline: Any, training: Materia
         size = sum(value.numel() for value in group.parameters.values())
         ctx.log(f"Training {group.name}: {size:,} parameters at learning rate {group.learning_rate:g}")
     captions = [example.caption for example in training.examples]
-    cut = cut_prompts(pipeline, [weighted(one).text for one in captions] if loop.weighted_captions else captions)
+    cut = cut_prompts(pipeline, [words(one) for one in captions] if loop.weighted_captions else captions)
     if cut:
         limit = pipeline.tokenizer.model_max_length
         ctx.log(f"Longer than {limit} tokens, and not learned beyond: {len(cut)} captions, such as {cut[0]!r}")

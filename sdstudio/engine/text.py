@@ -3,14 +3,12 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
-from sdstudio.engine.captions import Weighted, weighted
-from sdstudio.sampling.prompting import weighed
+from sdstudio.sampling.prompting import embeddings, without_empty
 from sdstudio.schema import Family
 
 IN_MEMORY = 512 * 2**20
@@ -60,29 +58,10 @@ class Texts:
     def _encoded(self, captions: list[str]) -> dict[str, Tensor]:
         if not self._read_weights:
             return self._family.encode_prompts(self._pipeline, captions)
-        read = [weighted(caption) for caption in captions]
-        text = self._family.encode_prompts(self._pipeline, [item.text for item in read])
-        hidden = text["encoder_hidden_states"]
-        return {**text, "encoder_hidden_states": weighed(hidden, token_weights(self._pipeline.tokenizer, read))}
+        hidden, pooled = embeddings(self._pipeline, captions, clip_skip=0, length=1)
+        hidden, pooled = without_empty(self._pipeline, captions, hidden, pooled)
+        return {"encoder_hidden_states": hidden} | ({} if pooled is None else {"text_embeds": pooled})
 
 
 def _size(row: dict[str, Tensor]) -> int:
     return sum(value.nbytes for value in row.values())
-
-
-def token_weights(tokenizer: Any, captions: list[Weighted]) -> Tensor:
-    """(N, T) weights of the tokens that the text encoder sees: that of the characters a token was made from, or 1."""
-    cut = tokenizer(
-        [caption.text for caption in captions],
-        padding="max_length",
-        truncation=True,
-        max_length=tokenizer.model_max_length,
-        return_offsets_mapping=True,
-    )
-    weights = torch.ones(len(captions), len(cut["offset_mapping"][0]))
-    for row, (caption, offsets) in enumerate(zip(captions, cut["offset_mapping"], strict=True)):
-        for place, (begin, end) in enumerate(offsets):
-            for first, last, weight in caption.spans:
-                if begin < end and first <= begin < last:
-                    weights[row, place] = weight
-    return weights

@@ -14,6 +14,7 @@ from sdstudio.families.loading import (
     tensor_names,
     with_sampler,
 )
+from sdstudio.sampling.prompting import without_empty
 from sdstudio.schema import Family
 
 _SECOND_TEXT_ENCODER = "conditioner.embedders.1.model.positional_embedding"
@@ -41,10 +42,7 @@ def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str]) -> dict[str,
     hidden, _, pooled, _ = pipeline.encode_prompt(
         prompts, device=pipeline.text_encoder_2.device, do_classifier_free_guidance=False
     )
-    if pipeline.config.force_zeros_for_empty_prompt:
-        empty = torch.tensor([not prompt for prompt in prompts], device=hidden.device)
-        hidden = hidden.masked_fill(empty[:, None, None], 0.0)
-        pooled = pooled.masked_fill(empty[:, None], 0.0)
+    hidden, pooled = without_empty(pipeline, prompts, hidden, pooled)
     return {"encoder_hidden_states": hidden, "text_embeds": pooled}
 
 

@@ -98,7 +98,9 @@ class LoopConfig:
         1, "Parts at a caption's beginning that stay there.", low=0, high=100, when="shuffle_tags", advanced=True
     )
     weighted_captions: bool = option(
-        False, "Read (word:1.3) in captions as a weight of 1.3 on the word.", advanced=True
+        False,
+        "Read (word:1.3), (word) and [word] in captions as in prompts; a bracket that is meant is written \\( or \\).",
+        advanced=True,
     )
 
     optimizer: str = option(
