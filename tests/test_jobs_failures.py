@@ -12,12 +12,14 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from jobs_helpers import empty_workspace, plain_pictures
 
+from sdstudio import jobs
 from sdstudio.jobs import failures
 from sdstudio.jobs.failures import explain, explain_end
 from sdstudio.jobs.folder import Identity, State, write_state
 from sdstudio.jobs.reading import read_job
-from sdstudio.schema import UserError
+from sdstudio.schema import CaptionConfig, ImportConfig, UserError
 from sdstudio.workspace import write_json
 
 CUDA = (
@@ -135,3 +137,21 @@ def test_a_full_disk_is_said_though_nothing_could_be_written_down(folder: Path, 
     job = read_job(folder)
     assert job.state == "interrupted"
     assert "the disk is full" in job.error and "step-000200 is kept" in job.error
+
+
+def test_a_job_that_could_use_nothing_claims_to_have_kept_nothing(tmp_path: Path) -> None:
+    ws = empty_workspace(tmp_path)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for index in range(3):
+        (pictures / f"{index}.png").write_bytes(b"no picture")
+    with pytest.raises(UserError):
+        jobs.run_inline(ws, "import", ImportConfig(dataset="set", folder=str(pictures)), echo=False)
+    store = plain_pictures(ws, 3)
+    for image in store.images():
+        store.image_path(image.id).write_bytes(b"not a picture any more")
+    with pytest.raises(UserError):
+        jobs.run_inline(ws, "caption", CaptionConfig(dataset="set", only_empty=False), echo=False)
+    for job in jobs.list_jobs(ws):
+        assert (job.state, job.done) == ("failed", 0)
+        assert "is kept" not in job.error and "jobs resume" not in job.error

@@ -76,6 +76,7 @@ def run_caption(config: CaptionConfig, ctx: JobContext) -> bool:
     write_json(ctx.folder / REPORT_FILE, asdict(report))
     ctx.log(f"{report.drafted} drafted, {report.kept_beside} kept beside a person's, {len(report.failed)} unreadable")
     if work.num_rows and len(report.failed) == work.num_rows:
+        ctx.progress(0, work.num_rows, "pictures")
         raise UserError(f"None of the {work.num_rows} pictures of {store.name!r} can be read; import them again.")
     return finished
 

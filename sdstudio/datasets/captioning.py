@@ -64,6 +64,7 @@ def run_caption(config: CaptionConfig, ctx: JobContext) -> bool:
             f"{report.drafted} drafted, {report.kept_beside} kept beside a person's, {len(report.failed)} unreadable"
         )
     if todo and len(report.failed) == len(todo):
+        ctx.progress(0, len(todo), "pictures")
         raise UserError(f"None of the {len(todo)} pictures of {store.name!r} can be read; import them again.")
     return not report.stopped
 
