@@ -6,29 +6,39 @@ pip install -e '.[ray]' && pytest tests/test_jobs_ray.py -m ray
 import importlib.util
 import json
 import os
-import secrets
+import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+import ray_cluster
+from jobs_helpers import WAIT, empty_workspace, plain_pictures, small_lora, until
 from PIL import Image
 
 from sdstudio import jobs
 from sdstudio.bulk.spreading import LEDGER_FOLDER, Ledger
-from sdstudio.datasets import DatasetStore, create_dataset
+from sdstudio.image_folder import read_images
 from sdstudio.jobs.backends.settings import FILE
 from sdstudio.jobs.folder import read_state
 from sdstudio.models import latest_checkpoint
-from sdstudio.schema import CaptionConfig, Job, LoopConfig, Placement, TrainConfig, UserError
+from sdstudio.results import PICTURES_FOLDER, read_evaluation
+from sdstudio.schema import (
+    CaptionConfig,
+    GenerateConfig,
+    Job,
+    ModelRef,
+    Placement,
+    Protocol,
+    SampleSettings,
+    UserError,
+)
 from sdstudio.workspace import ENV_VAR, Workspace, read_json, write_json
 
 pytestmark = [
@@ -37,142 +47,64 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra is not installed: sdstudio[ray]"),
 ]
 RAY = Placement(backend="ray")
-WAIT = 1200.0
-PATIENCE = {
-    "RAY_raylet_start_wait_time_s": "600",
-    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "600",
-    "RAY_health_check_failure_threshold": "100",
-    "RAY_agent_register_timeout_ms": "600000",
-    "RAY_worker_niceness": "0",
-}
-"""Ray gives up on a machine that is busy with other things."""
 PICTURES, BROKEN, KILLED_AFTER = 1500, 30, 1200
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """The dashboard of a cluster whose second node has the resource `trainer`."""
-    port, dashboard = free_port(), free_port()
-    os.environ |= {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        **PATIENCE,
-        "OMP_NUM_THREADS": "1",
-    }
-    start = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--disable-usage-stats"]
-    start += ["--node-ip-address=127.0.0.1", "--object-store-memory=100000000"]
-    with tempfile.TemporaryDirectory(prefix="ray") as folder:
-        head = [*start, "--head", f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"]
-        nodes = [node(head, ["--num-cpus=2", f"--temp-dir={folder}"])]
-        try:
-            until(lambda: answers(f"http://127.0.0.1:{dashboard}/api/version"))
-            until(lambda: len(node_ids(f"http://127.0.0.1:{dashboard}")) == 1)
-            nodes.append(node(start, [f"--address=127.0.0.1:{port}", "--num-cpus=1", '--resources={"trainer": 1}']))
-            until(lambda: len(node_ids(f"http://127.0.0.1:{dashboard}")) == 2)
-            yield f"http://127.0.0.1:{dashboard}"
-        finally:
-            family = [process for each in nodes for process in psutil.Process(each.pid).children(recursive=True)]
-            for process in [*nodes, *family]:
-                process.kill()
-            psutil.wait_procs(family, timeout=30)
-
-
-def node(command: list[str], options: list[str]) -> subprocess.Popen[bytes]:
-    ports = [f"--{name}-port={free_port()}" for name in ("dashboard-agent-listen", "dashboard-agent-grpc")]
-    ports += [f"--{name}-port={free_port()}" for name in ("runtime-env-agent", "metrics-export")]
-    return subprocess.Popen([*command, *options, *ports], stdout=subprocess.DEVNULL)
-
-
-def node_ids(address: str) -> dict[str, str]:
-    """The ids of the cluster's living nodes: that with the resource `trainer`, and the head."""
-    from ray.util.state import list_nodes
-
-    alive = [each for each in list_nodes(address=address) if each.state == "ALIVE"]
-    return {"trainer" if "trainer" in each.resources_total else "head": str(each.node_id) for each in alive}
-
-
-def answers(url: str) -> bool:
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {os.environ['RAY_AUTH_TOKEN']}"})
-    try:
-        with urllib.request.urlopen(request, timeout=5):
-            return True
-    except OSError:
-        return False
-
-
-def until(what: Callable[[], bool], seconds: float = WAIT) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    with pytest.MonkeyPatch.context() as patch, ray_cluster.cluster(patch) as dashboard:
+        yield dashboard
 
 
 @pytest.fixture
 def ws(tmp_path: Path, address: str) -> Workspace:
-    workspace = Workspace(tmp_path / "workspace")
-    workspace.root.mkdir()
-    return workspace
+    return empty_workspace(tmp_path)
 
 
 def tell(ws: Workspace, **settings: object) -> None:
     write_json(ws.root / FILE, {"ray": settings})
 
 
-def draw(ws: Workspace, tmp_path: Path, count: int) -> DatasetStore:
-    store = create_dataset(ws, "set")
-    for index in range(count):
-        path = tmp_path / "picture.png"
-        Image.new("RGB", (64, 64), (index % 256, index // 256, 90)).save(path)
-        store.add(path.read_bytes(), f"{index}.png", f"asim. plain picture {index}" if count < 10 else "")
-    return store
-
-
 def steps(job: Job) -> int:
     return sum("loss" in row for row in jobs.read_metrics(job))
 
 
-def test_a_cluster_refuses_who_has_no_token(address: str) -> None:
+def test_a_cluster_is_reached_from_this_machine_alone_and_with_its_token(address: str) -> None:
+    assert set(ray_cluster.node_ids(address)) == {"head", "trainer"}
+    assert ray_cluster.open_to_others() == []
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(f"{address}/api/jobs/", timeout=10)
+    bearer = {"Authorization": f"Bearer {os.environ['RAY_AUTH_TOKEN']}"}
+    with urllib.request.urlopen(urllib.request.Request(f"{address}/usage_stats_enabled", headers=bearer)) as answer:
+        assert json.load(answer)["data"]["usageStatsEnabled"] is False
 
 
-def test_a_job_for_no_cluster_or_with_a_token_is_refused(ws: Workspace, tmp_path: Path, address: str) -> None:
-    draw(ws, tmp_path, 4)
+def test_a_job_for_no_cluster_or_with_a_token_is_refused(ws: Workspace, address: str) -> None:
+    plain_pictures(ws, 4)
     config = CaptionConfig(dataset="set", only_empty=False)
     with pytest.raises(UserError, match="No Ray cluster is named"):
         jobs.submit(ws, "caption", config, placement=RAY)
     tell(ws, address=address)
     with pytest.raises(UserError, match="token is not handed"):
         jobs.submit(ws, "caption", config, placement=RAY, secrets={"HF_TOKEN": "x"})
-    tell(ws, address=f"http://127.0.0.1:{free_port()}")
+    tell(ws, address=f"http://127.0.0.1:{ray_cluster.free_port()}")
     job = jobs.wait(ws, jobs.submit(ws, "caption", config, placement=RAY).id, WAIT)
     assert job.state == "failed" and "refuses this studio" in job.error
 
 
-def test_training_is_placed_followed_seen_again_and_stopped_with_its_checkpoint(
-    ws: Workspace, tmp_path: Path, address: str
-) -> None:
+def test_training_is_placed_followed_seen_again_and_stopped_with_its_checkpoint(ws: Workspace, address: str) -> None:
     from ray.job_submission import JobSubmissionClient
 
-    draw(ws, tmp_path, 4)
+    plain_pictures(ws, 4)
     tell(ws, address=address, resources={"trainer": 1})
-    loop = LoopConfig(steps=100_000, batch_size=1, sample_every=0, checkpoint_every=1000, seed=3)
-    config = TrainConfig(dataset="set", method="lora", method_options={"rank": 2}, loop=loop)
-    job = jobs.submit(ws, "train", config, placement=RAY)
+    job = jobs.submit(ws, "train", small_lora(100_000), placement=RAY)
     until(lambda: steps(job) > 2 or jobs.wait(ws, job.id, 0).state == "failed")
     assert jobs.get_job(ws, job.id).state == "running", jobs.read_log(job)
     assert "Training " in jobs.read_log(job)
 
     (known,) = JobSubmissionClient(address).list_jobs()
     assert job.id in known.submission_id
-    assert known.driver_node_id == node_ids(address)["trainer"]
+    assert known.driver_node_id == ray_cluster.node_ids(address)["trainer"]
 
     supervisor = read_state(job.folder).supervisor
     assert supervisor
@@ -200,10 +132,19 @@ def another_client(ws: Workspace) -> list[dict]:
     return listed
 
 
-def test_bulk_captioning_that_is_killed_goes_on_without_a_duplicate_or_a_loss(
-    ws: Workspace, tmp_path: Path, address: str
-) -> None:
-    store = draw(ws, tmp_path, PICTURES)
+def kill_worker(ws: Workspace, job: Job, after: int) -> Job:
+    """Kill the job's worker once it has done `after` units; the job as it then is."""
+    until(lambda: jobs.wait(ws, job.id, 0).done >= after or jobs.get_job(ws, job.id).state == "failed")
+    worker = read_state(job.folder).worker
+    assert worker, jobs.read_log(job)
+    os.kill(worker.pid, signal.SIGKILL)
+    killed = jobs.wait(ws, job.id, WAIT)
+    assert killed.state == "interrupted", (killed.error, jobs.read_log(killed))
+    return killed
+
+
+def test_bulk_captioning_that_is_killed_goes_on_without_a_duplicate_or_a_loss(ws: Workspace, address: str) -> None:
+    store = plain_pictures(ws, PICTURES, captioned=False)
     images = store.images()
     broken = {image.id for image in images[:: PICTURES // BROKEN]}
     for id in broken:
@@ -212,13 +153,9 @@ def test_bulk_captioning_that_is_killed_goes_on_without_a_duplicate_or_a_loss(
     config = CaptionConfig(dataset="set", options={"num_beams": 1, "max_length": 8, "batch_size": 16})
     job = jobs.submit(ws, "caption", config, placement=RAY)
     began = time.monotonic()
-    until(lambda: jobs.wait(ws, job.id, 0).done >= KILLED_AFTER)
-    rate = KILLED_AFTER / (time.monotonic() - began)
-    worker = read_state(job.folder).worker
-    assert worker
-    os.kill(worker.pid, signal.SIGKILL)
-    killed = jobs.wait(ws, job.id, WAIT)
-    assert killed.state == "interrupted" and KILLED_AFTER <= killed.done < PICTURES, (killed, jobs.read_log(killed))
+    killed = kill_worker(ws, job, KILLED_AFTER)
+    rate = killed.done / (time.monotonic() - began)
+    assert KILLED_AFTER <= killed.done < PICTURES
 
     ended = jobs.wait(ws, jobs.resume_job(ws, job.id).id, WAIT)
     assert ended.state == "succeeded", (ended.error, jobs.read_log(ended))
@@ -230,3 +167,49 @@ def test_bulk_captioning_that_is_killed_goes_on_without_a_duplicate_or_a_loss(
     report = read_json(job.folder / "report.json")
     assert (report["drafted"], len(report["failed"])) == (PICTURES - BROKEN, BROKEN)
     print(f"\n{PICTURES} pictures, {BROKEN} broken, killed at {killed.done}: 0 duplicates, 0 lost, {rate:.0f} a second")
+
+
+SETTINGS = SampleSettings(steps=2, batch_size=2, seed=7)
+
+
+def test_bulk_pictures_of_a_killed_job_are_those_that_one_machine_draws(ws: Workspace, address: str) -> None:
+    tell(ws, address=address, resources={"CPU": 0})
+    config = GenerateConfig(models=[ModelRef()], prompts=["a red square", "a blue dot"], count=40, settings=SETTINGS)
+    job = jobs.submit(ws, "generate", config, placement=RAY)
+    killed = kill_worker(ws, job, after=20)
+    assert 20 <= killed.done < 80
+    ended = jobs.wait(ws, jobs.resume_job(ws, job.id).id, WAIT)
+    assert ended.state == "succeeded", (ended.error, jobs.read_log(ended))
+    images = read_images(job.folder)
+    assert len(images) == len({image.file for image in images}) == 80
+    alone = jobs.run_inline(ws, "generate", config, echo=False)
+    assert pixels(alone.folder) == pixels(job.folder)
+
+
+def test_a_bulk_comparison_has_the_numbers_of_one_machine(ws: Workspace, address: str) -> None:
+    plain_pictures(ws, 40)
+    tell(ws, address=address, resources={"CPU": 0})
+    protocol = Protocol(
+        models=[ModelRef()],
+        prompts=["a red square", "a blue dot"],
+        seeds=list(range(10)),
+        reference="set",
+        metrics=["kid", "clip_score"],
+        settings=SETTINGS,
+    )
+    ended = jobs.wait(ws, jobs.submit(ws, "evaluate", protocol, placement=RAY).id, WAIT)
+    assert ended.state == "succeeded", (ended.error, jobs.read_log(ended))
+    found = read_evaluation(ended.folder)
+    assert found.drawn == 0 and len(list(ended.folder.rglob("*.png"))) == 20  # drawn on the cluster, each once
+    drawn = pixels(ended.folder / PICTURES_FOLDER / found.rows[0].key)
+    shutil.rmtree(ended.folder)
+    shutil.rmtree(ws.cache)
+    alone = jobs.run_inline(ws, "evaluate", protocol, echo=False)
+    assert pixels(alone.folder / PICTURES_FOLDER / found.rows[0].key) == drawn
+    assert [result.value for result in read_evaluation(alone.folder).results] == [
+        pytest.approx(result.value, rel=1e-5) for result in found.results
+    ]
+
+
+def pixels(folder: Path) -> dict[str, bytes]:
+    return {path.name: Image.open(path).tobytes() for path in folder.glob("*.png")}
