@@ -47,7 +47,7 @@ function createCell(item, open, select, selected) {
   if (open) cell.addEventListener("click", () => open(item.id))
   const picture = document.createElement("img")
   picture.loading = "lazy"
-  picture.alt = item.text || "Picture"
+  picture.alt = item.text === null ? "Picture" : ""  // the line below it says the same
   picture.addEventListener("load", () => picture.classList.toggle("tiny", picture.naturalWidth <= 128))
   picture.src = item.src
   cell.append(picture)
@@ -63,7 +63,7 @@ function withBox(cell, item, select, chosen) {
   const box = document.createElement("input")
   box.type = "checkbox"
   box.dataset.id = item.id
-  box.setAttribute("aria-label", "Select this picture")
+  box.setAttribute("aria-label", `Select this picture: ${item.text || "no caption"}`)
   box.addEventListener("click", (event) => select(item.id, box.checked, event.shiftKey))
   place.append(cell, box)
   box.checked = chosen
