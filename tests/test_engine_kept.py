@@ -16,7 +16,7 @@ from tiny_models import build, context, make_dataset, metrics
 from sdstudio.datasets import create_dataset, open_dataset
 from sdstudio.engine import run as running
 from sdstudio.engine.average import Average
-from sdstudio.engine.checkpoints import resumable, steps_kept
+from sdstudio.engine.checkpoints import resumable, state_damage, steps_kept
 from sdstudio.engine.history import History, read_history
 from sdstudio.engine.latents import scale_latents
 from sdstudio.engine.pictures import UNCHANGED
@@ -184,6 +184,12 @@ def test_checkpoints_come_when_asked_for(base: Path, ws: Workspace) -> None:
 def test_only_the_newest_are_kept_with_those_asked_for(base: Path, ws: Workspace) -> None:
     ctx = context(ws, "runs", "run")
     run_train(config(base, replace(LOOP, steps=9, checkpoint_every=1, checkpoint_at=[2], keep_last=3)), ctx)
+    assert all(state_damage(folder) == "" for folder in (ctx.folder / "checkpoints").iterdir()), (
+        "each can be gone on from"
+    )
+    run_train(
+        config(base, replace(LOOP, steps=9, checkpoint_every=1, checkpoint_at=[2], keep_last=3, keep_state=2)), ctx
+    )
     assert steps_kept(ctx.folder) == [2, 7, 8, 9]
     folders = {step: ctx.folder / f"checkpoints/step-{step:06d}" for step in steps_kept(ctx.folder)}
     assert [step for step, folder in folders.items() if (folder / "state").is_dir()] == [8, 9]

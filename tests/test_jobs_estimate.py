@@ -71,10 +71,10 @@ def longer(**changes: object) -> TrainConfig:
 
 def test_a_run_like_an_earlier_one_takes_what_that_took(ws: Workspace) -> None:
     past_run(ws)
-    found = jobs.estimate(ws, "train", longer(steps=600))
+    found = jobs.estimate(ws, "train", longer(steps=600, keep_state=2))
     assert found.seconds == pytest.approx(30 + 10 + 600 * 2)
     assert found.memory_bytes == 20_000
-    assert found.disk_bytes == 12 * 1000 + 2 * 4000  # every 50 of 600 steps; only the newest two can be resumed
+    assert found.disk_bytes == 12 * 1000 + 2 * 4000  # every 50 of 600 steps; the newest two with their state
     assert found.free_bytes == pytest.approx(shutil.disk_usage(ws.root).free, rel=0.01)
     assert found.notes == ("The time is that of the run 'asim'.", "The memory is what 'asim' held.")
 
@@ -119,7 +119,7 @@ def test_the_size_of_a_checkpoint_follows_the_rank_and_not_the_learning_rate(ws:
 def test_only_the_checkpoints_that_are_kept_count(ws: Workspace) -> None:
     past_run(ws)
     found = jobs.estimate(ws, "train", longer(steps=600, keep_last=2, checkpoint_at=[30]))
-    assert found.disk_bytes == 4 * 1000 + 2 * 4000  # the newest two, the one asked for, the best
+    assert found.disk_bytes == 4 * (1000 + 4000)  # the newest two, the one asked for, the best
 
 
 def test_what_a_resumed_run_did_before_does_not_count_as_one_long_step(ws: Workspace) -> None:
@@ -236,7 +236,7 @@ def test_the_page_offers_to_work_out_what_is_not_known(ws: Workspace, monkeypatc
     app = AppTest.from_function(script, default_timeout=60).run()
     assert "memory not known yet · disk not known yet" in app.markdown[0].value
     app.button(key="estimate-compute").click().run()
-    assert "1.6 GB of memory · 3.6 GB of disk" in app.markdown[0].value.replace("\\", "")
+    assert "1.6 GB of memory · 4.8 GB of disk" in app.markdown[0].value.replace("\\", "")
     assert not app.button and not app.exception
 
 

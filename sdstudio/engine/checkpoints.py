@@ -20,8 +20,6 @@ from sdstudio.workspace import sync_folder, write_json
 
 STATE_FOLDER = "state"
 STATE_FILE = "training_state.safetensors"
-WITH_STATE = 2
-"""How many checkpoints of a run keep what is needed to go on from them: the newest, and one if that is damaged."""
 
 
 def write_checkpoint(
@@ -164,8 +162,8 @@ def state_damage(checkpoint: Path) -> str:
     return damaged_files(checkpoint / STATE_FOLDER)
 
 
-def tidy(run_folder: Path, keep: Callable[[int], bool]) -> list[int]:
-    """Remove the checkpoints whose step `keep` does not want, and the training state of all but the newest two.
+def tidy(run_folder: Path, keep: Callable[[int], bool], with_state: int = 0) -> list[int]:
+    """Remove the checkpoints whose step `keep` does not want, and the training state of all but `with_state` (0: all).
 
     Nothing is removed unless the newest checkpoint is whole. Returns the steps removed.
     """
@@ -175,7 +173,8 @@ def tidy(run_folder: Path, keep: Callable[[int], bool]) -> list[int]:
     removed = [folder for folder in folders[:-1] if not keep(_step(folder))]
     for folder in removed:
         _remove(folder)
-    for folder in [one for one in folders if one not in removed][:-WITH_STATE]:
+    kept = [folder for folder in folders if folder not in removed]
+    for folder in kept[:-with_state] if with_state else ():
         if (folder / STATE_FOLDER).exists():
             _remove(folder / STATE_FOLDER)
     return [_step(folder) for folder in removed]

@@ -158,7 +158,7 @@ class Run:
         if best:
             write_json(self.ctx.folder / BEST_FILE, {"step": best[0], "val_loss": best[1]})
         wanted = {*kept[-self.config.loop.keep_last :], *self.plan.asked_for, *([best[0]] if best else [])}
-        removed = tidy(self.ctx.folder, wanted.__contains__)
+        removed = tidy(self.ctx.folder, wanted.__contains__, self.config.loop.keep_state)
         if removed:
             self.ctx.log(f"Removed the checkpoints of steps {', '.join(map(str, removed))}: see keep_last.")
 

@@ -24,7 +24,6 @@ from sdstudio.schema import (
 from sdstudio.words import size
 from sdstudio.workspace import Workspace, require_space
 
-WITH_STATE = 2
 """How many checkpoints of a run keep what is needed to go on from them (see engine.checkpoints)."""
 NOTHING = "No earlier job of this workspace is like this one, so its time shows once it runs."
 
@@ -180,7 +179,7 @@ def _plan(ws: Workspace, config: TrainConfig) -> Plan | None:
 
 
 def _disk(config: TrainConfig, plan: Plan, learned: int, state: int) -> int:
-    """All the checkpoints that stay, the newest with what is needed to go on."""
+    """All the checkpoints that stay, with what is needed to go on from them."""
     written = len(plan.checkpoints)
     kept = min(written, config.loop.keep_last + len(plan.asked_for) + 1) if config.loop.keep_last else written
-    return kept * learned + min(written, WITH_STATE) * state
+    return kept * learned + min(kept, config.loop.keep_state or kept) * state

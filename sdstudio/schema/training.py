@@ -195,6 +195,15 @@ class LoopConfig:
         zero="all are kept",
         advanced=True,
     )
+    keep_state: int = option(
+        0,
+        "Of the checkpoints that are kept, so many of the newest can be gone on from, to the bit. That takes three to "
+        "six times the room of what was learned; the others can still be used and begun from.",
+        low=0,
+        high=1000,
+        zero="every one",
+        advanced=True,
+    )
     sample_every: int = option(
         200, "Between sample pictures.", low=0, high=1_000_000, zero="none are drawn", advanced=True
     )
