@@ -116,6 +116,16 @@ def test_a_picture_is_stored_by_the_hash_of_its_bytes(store, red):
     assert store.image_path(red).read_bytes() == png("red")
 
 
+def test_what_a_model_learns_from_is_told_without_the_pictures(store, red):
+    ids = [store.add(png(colour), f"{colour}.png", caption)[0] for colour, caption in (
+        ("blue", "a blue thing"), ("green", ""), ("white", "left out"), ("black", "thrown away"),
+    )]  # fmt: skip
+    store.bulk([ids[2]], Mark(what="exclude"))
+    store.bulk([ids[3]], Mark(what="delete"))
+    assert store.trained_captions() == ["a red thing", "a blue thing"]
+    assert store.image_paths() == {id: store.image_path(id) for id in (red, *ids)}
+
+
 def test_a_large_picture_has_a_small_thumb(store):
     id, _ = store.add(png("red", (1000, 500)), "red.png")
     thumb = Image.open(store.thumb_path(id))

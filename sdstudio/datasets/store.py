@@ -245,6 +245,14 @@ class DatasetStore:
                 part = query.images(connection, positions[start : start + query.CHUNK])
             yield from part
 
+    def trained_captions(self) -> list[str]:
+        """The captions that a model would learn from: no empty ones, none of what is excluded or deleted."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                "SELECT caption FROM image WHERE deleted = 0 AND excluded = 0 AND caption <> '' ORDER BY position"
+            )
+            return [caption for (caption,) in rows]
+
     def sources(self) -> list[tuple[str, int]]:
         """Where captions come from, with how many, most first."""
         with self._database.read() as connection:
