@@ -4,9 +4,10 @@ import hashlib
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from diffusers import DiffusionPipeline
@@ -16,14 +17,14 @@ from sdstudio.engine.memory import free_memory, is_out_of_memory
 from sdstudio.engine.pipeline import LoadedModel, check_side, latent_factor, own_size, pick_device
 from sdstudio.engine.pool import ModelPool
 from sdstudio.engine.sampling import OnStep, Sampled, ShouldStop, sample
-from sdstudio.image_folder import read_images, write_image
+from sdstudio.image_folder import list_image, read_images, write_image
 from sdstudio.methods.negatives import avoiding
 from sdstudio.prompts import compose
 from sdstudio.sampling.prompting import tokens_used, windows
 from sdstudio.schema import GeneratedImage, ModelRef, SampleSettings, UserError, to_json
 from sdstudio.start_pictures import OpenStart
 from sdstudio.words import count
-from sdstudio.workspace import Workspace
+from sdstudio.workspace import Workspace, atomic_write
 
 OnImage = Callable[[GeneratedImage], None]
 
@@ -60,16 +61,18 @@ def draw_with(
     should_stop: ShouldStop | None = None,
     on_step: OnStep | None = None,
     start: OpenStart | None = None,
+    elsewhere: Mapping[str, Path] = MappingProxyType({}),
 ) -> list[GeneratedImage]:
     """`draw` with a model that is in memory already; `on_step` is told of each step of each batch, as by `sample`.
 
     With a `start` every picture is begun from it, in its size where the settings ask for none. Where the memory is too
-    small for a batch, it is drawn in smaller ones, which its pictures' flags say.
+    small for a batch, it is drawn in smaller ones, which its pictures' flags say. A picture that lies `elsewhere`, by
+    the name that it would get here, is copied instead of drawn.
     """
     pipeline = loaded.family.pipeline(loaded.pipeline, settings.scheduler).to(pick_device())
     pipeline.set_progress_bar_config(disable=True)
     width, height = _size(pipeline, settings, start)
-    start = start and start.resized(width, height)
+    start = start.resized(width, height) if start else None
     asked = {prompt: avoiding(prompt, loaded.negative_parts) for prompt in prompts}
     cut = _cut_flags(pipeline, list(asked.values()), settings.negative_prompt)
     wanted = [
@@ -84,12 +87,13 @@ def draw_with(
             width=width,
             height=height,
             flags=loaded.flags + cut[asked[prompt]],
-            start=start and start.settings,
+            start=start.settings if start else None,
         )
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
     wanted = [replace(image, file=_file_name(image, loaded.base_hash)) for image in wanted]
     finished = {image.file: replace(image, model=model) for image in read_images(folder)}
+    finished |= _taken_over([image for image in wanted if image.file not in finished], elsewhere, folder)
     for image in dict.fromkeys(image.file for image in wanted if image.file in finished):
         _tell(on_image, finished[image])
     sampler = type(pipeline.scheduler).__name__
@@ -110,6 +114,24 @@ def draw_with(
         if len(pictures) < len(batch):
             break
     return [finished[image.file] for image in wanted if image.file in finished]
+
+
+def _taken_over(images: list[GeneratedImage], elsewhere: Mapping[str, Path], folder: Path) -> dict[str, GeneratedImage]:
+    """Those of `images` that lie elsewhere, now in `folder` too with what is said of them there."""
+    found: dict[str, GeneratedImage] = {}
+    for image in images:
+        if image.file not in elsewhere or image.file in found:
+            continue
+        try:
+            said = png_text.read(elsewhere[image.file]).image
+            data = elsewhere[image.file].read_bytes()
+        except (UserError, OSError):
+            continue  # it went away: it is drawn
+        if said is not None and said.file == image.file:
+            atomic_write(folder / image.file, data)
+            found[image.file] = replace(image, flags=said.flags)
+            list_image(folder, found[image.file])
+    return found
 
 
 def _size(pipeline: DiffusionPipeline, settings: SampleSettings, start: OpenStart | None) -> tuple[int, int]:

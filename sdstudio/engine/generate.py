@@ -26,7 +26,7 @@ def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:
     done, total = 0, len(prompts) * len(config.models)
     ctx.progress(0, total, "pictures")
 
-    start = config.start and open_start(ctx.workspace, config.start)
+    start = open_start(ctx.workspace, config.start) if config.start else None
     log_flags, pool = flag_logger(ctx.log), ModelPool(ctx.workspace)
 
     def tell(image: GeneratedImage) -> None:

@@ -16,6 +16,7 @@ from sdstudio.schema import (
     CaptionConfig,
     ExportConfig,
     GenerateConfig,
+    GridConfig,
     ImportConfig,
     JobKind,
     Protocol,
@@ -92,6 +93,7 @@ KINDS: dict[JobKind, Kind] = {
         parent="images",
         prepare=prepare.generate,
     ),
+    "grid": Kind(config=GridConfig, function="sdstudio.engine.grid:run_grid", parent="images", prepare=prepare.grid),
     "evaluate": Kind(
         config=Protocol,
         function="sdstudio.evaluation:run_evaluate",

@@ -15,6 +15,7 @@ from sdstudio.schema import (
     CaptionedImage,
     ExportConfig,
     GenerateConfig,
+    GridConfig,
     ImportConfig,
     ModelRef,
     Protocol,
@@ -105,6 +106,20 @@ def generate(ws: Workspace, config: GenerateConfig) -> GenerateConfig:
         raise UserError(f"The last picture's seed would be above {2**31 - 1}: begin with a smaller one.")
     settings = _settings(config.settings, config.prompts)
     return replace(config, models=_models(ws, config.models), settings=settings, start=check_start(ws, config.start))
+
+
+def grid(ws: Workspace, config: GridConfig) -> GridConfig:
+    from sdstudio.grids import MODEL, cells, check_grid
+
+    config = check_grid(config)
+    absolute = [
+        replace(axis, values=[_absolute(value) for value in axis.values]) if axis.setting == MODEL else axis
+        for axis in config.axes
+    ]
+    config = replace(config, base=generate(ws, config.base), axes=absolute)
+    for cell in cells(ws, config):
+        _settings(cell.settings, [cell.prompt])
+    return config
 
 
 def evaluate(ws: Workspace, config: Protocol) -> Protocol:

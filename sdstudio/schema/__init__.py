@@ -17,6 +17,8 @@ from sdstudio.schema.generating import GeneratedImage as GeneratedImage
 from sdstudio.schema.generating import ModelRef as ModelRef
 from sdstudio.schema.generating import SampleSettings as SampleSettings
 from sdstudio.schema.generating import StartPicture as StartPicture
+from sdstudio.schema.grids import Axis as Axis
+from sdstudio.schema.grids import GridConfig as GridConfig
 from sdstudio.schema.jobs import ENDED as ENDED
 from sdstudio.schema.jobs import Device as Device
 from sdstudio.schema.jobs import Estimate as Estimate
