@@ -85,9 +85,10 @@ def _work(store: DatasetStore, config: CaptionConfig, file: Path) -> pa.Table:
     """The pictures that the job began with: what is captioned meanwhile must not shorten the list of a resumed one."""
     if not file.exists():
         todo = [image for image in store.images() if not (config.only_empty and image.caption)]
+        files = store.image_paths()
         columns = {
             "id": [image.id for image in todo],
-            "path": [str(store.image_path(image.id)) for image in todo],
+            "path": [str(files[image.id]) for image in todo],
             "file_name": [image.file_name for image in todo],
         }
         data = io.BytesIO()

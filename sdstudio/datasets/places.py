@@ -22,8 +22,9 @@ def pictures_at(ws: Workspace, place: str) -> list[tuple[Path, str]]:
     """
     if place in dataset_names(ws):
         store = open_dataset(ws, place)
+        images = [image for image in store.images() if not image.excluded]
         files = store.image_paths()
-        found = [(files[image.id], image.caption) for image in store.images() if not image.excluded]
+        found = [(files[image.id], image.caption) for image in images]
     else:
         folder = _folder(place)
         prompts = _prompts(folder)

@@ -90,7 +90,8 @@ def _add(
     choice = snapshot.fit if loop.fit == "dataset" else loop.fit
     fit.check(choice)
     place = gathered.regularisation if source.regularisation else gathered.captioned
+    files = store.image_paths()
     for image in images:
-        path = store.image_path(image.id)
+        path = files.get(image.id) or store.image_path(image.id)  # which says what is missing
         place.append(Example(path=path, caption=image.caption, weight=source.weight, prior=source.regularisation))
         gathered.fits[path], gathered.repeats[path] = choice, source.repeats
