@@ -1,21 +1,19 @@
 """From the pictures of every row to the cells of the comparison, one encoder after the other."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sdstudio.datasets import open_dataset
 from sdstudio.jobs.context import JobContext
-from sdstudio.metrics.sample import EXPLORATORY, NOT_COMPUTED, Sample, part
-from sdstudio.metrics.statistics import compare
+from sdstudio.judging import paired
+from sdstudio.metrics.sample import EXPLORATORY, Sample
 from sdstudio.models import read_checkpoint, resolve_checkpoint
 from sdstudio.prompts import plain
 from sdstudio.results import FLOOR, Row
 from sdstudio.schema import Metric, MetricResult, Snapshot, UserError, from_json
-from sdstudio.views import View
+from sdstudio.views import View, floor_of, has_floor, views
 from sdstudio.words import count
 from sdstudio.workspace import Workspace, read_json
 
@@ -67,65 +65,23 @@ def measure(
     features of one encoder at a time are in memory; where its weights are missing its cells say so.
     """
     from sdstudio.features.choosing import Encoders
-    from sdstudio.features.weights import WeightsMissing
 
     encoders = Encoders(encoder, extractor == "starter", ctx.workspace.models / WEIGHTS)
-    by_encoder: dict[str, list[Metric]] = {}
-    for metric in metrics:
-        by_encoder.setdefault(encoders.name_for(metric), []).append(metric)
     trained_on = _training(ctx.workspace, rows, metrics)
     found: dict[tuple[str, str], MetricResult] = {}
-    for name, group in by_encoder.items():
-        try:
-            view = View(encoders.load(name) if name else None)
-        except WeightsMissing as missing:
-            found |= _not_computed(rows, group, encoders.records[name].label, str(missing), len(reference.ids))
-            continue
-        foreign = [row.key for row in rows if name and encoders.is_foreign(name, row.model.base_model)]
+    for view, group in views(metrics, encoders):
+        foreign = [row.key for row in rows if view.name and encoders.is_foreign(view.name, row.model.base_model)]
         samples = _samples(rows, reference, trained_on, view, foreign, ctx)
         if ctx.should_stop():
             return []
-        found |= {(key, metric.name): metric.compute(sample) for key, sample in samples.items() for metric in group}
-        floor = _floor(samples[rows[0].key], view, signature)
+        found |= {(key, metric.name): view.cell(metric, sample) for key, sample in samples.items() for metric in group}
+        floor = None if view.missing else floor_of(samples[rows[0].key], int(signature[:16], 16))
         if floor:
-            found |= {(FLOOR, metric.name): metric.compute(floor) for metric in group if _has_floor(metric)}
+            found |= {(FLOOR, metric.name): metric.compute(floor) for metric in group if has_floor(metric)}
     results = [
-        _paired(found[row.key, metric.name], found[row.base, metric.name], row) for row in rows for metric in metrics
+        paired(found[row.key, metric.name], found[row.base, metric.name], row) for row in rows for metric in metrics
     ]
     return results + [found[FLOOR, metric.name] for metric in metrics if (FLOOR, metric.name) in found]
-
-
-def _has_floor(metric: Metric) -> bool:
-    return {"prompts", "reference"} <= set(metric.needs) and "partners" not in metric.needs
-
-
-def _not_computed(
-    rows: Sequence[Row], metrics: Sequence[Metric], encoder: str, missing: str, references: int
-) -> dict[tuple[str, str], MetricResult]:
-    """Cells without a value that say why: nothing is put in the place of a missing encoder."""
-    return {
-        (row.key, metric.name): MetricResult(
-            metric=metric.name,
-            model=row.label,
-            value=None,
-            interval=None,
-            n_generated=len(
-                [picture for picture in row.pictures if picture.drift == ("drift_prompts" in metric.needs)]
-            ),
-            n_reference=references if "reference" in metric.needs else 0,
-            extractor=encoder,
-            preprocessing="",
-            flags=(f"{NOT_COMPUTED}: {missing}",),
-        )
-        for row in rows
-        for metric in metrics
-    }
-
-
-def _paired(result: MetricResult, base: MetricResult, row: Row) -> MetricResult:
-    if row.role == "base":
-        return result
-    return replace(result, versus_base=compare(result.per_prompt, base.per_prompt))
 
 
 def _samples(
@@ -223,21 +179,3 @@ def trained_on(ws: Workspace, checkpoint: str) -> Snapshot | None:
     copies = ws.datasets.glob(f"*/snapshots/{read_checkpoint(folder).snapshot or '-'}.json")
     found = next((file for file in (folder.parents[1] / "snapshot.json", *copies) if file.is_file()), None)
     return from_json(Snapshot, read_json(found)) if found else None
-
-
-def _floor(row: Sample, view: View, signature: str) -> Sample | None:
-    """Real against real, what a perfect model would score: two random parts, one of the models' N where it can be."""
-    real, wanted = row.reference, len(row.generated)
-    if real is None:
-        return None
-    taken = min(wanted, len(real) // 2)
-    order = np.random.default_rng(int(signature[:16], 16)).permutation(len(real))
-    flag = f"drawn at {taken} vs {len(real) - taken}: the models have {wanted} vs {len(real)}"
-    return Sample(
-        model=FLOOR,
-        generated=part(real, order[:taken]),
-        reference=part(real, order[taken:]),
-        extractor=view.extractor,
-        preprocessing=view.preprocessing,
-        flags=(flag,),
-    )

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdstudio.cli.flags import Command, add_job_flags, config_of, peek, plugin_fields
+from sdstudio.cli.folders import evaluate_folders
 from sdstudio.cli.outcomes import do
 from sdstudio.cli.protocol import default_protocol
 from sdstudio.cli.training import TRAINING
@@ -49,6 +50,12 @@ def _generate(ws: Workspace, arguments: argparse.Namespace) -> int:
 
 
 def _configure_evaluate(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    child.add_argument(
+        "--images",
+        metavar="FOLDER",
+        help="measure a plain folder of pictures instead of models, against the folder --reference; pictures in one "
+        "subfolder count as one prompt's",
+    )
     fields = [item for item in describe(Protocol) if item.name != "settings.seed"]  # the protocol has `seeds`
     _add_model_flags(child, fields, "protocol (for runs on asim-style, the starter's is the default)")
 
@@ -56,6 +63,10 @@ def _configure_evaluate(child: argparse.ArgumentParser, argv: Sequence[str]) -> 
 def _evaluate(ws: Workspace, arguments: argparse.Namespace) -> int:
     from sdstudio.models import list_checkpoints
 
+    if "metrics" in vars(arguments):
+        arguments.metrics = [name for given in arguments.metrics for name in given.split(",") if name]
+    if arguments.images:
+        return evaluate_folders(ws, arguments)
     names = arguments.model or (None if arguments.config else ["base", *(run.run for run in list_checkpoints(ws)[:1])])
     models = model_refs(ws, names) if names else []
     under = None if arguments.config else default_protocol(ws, arguments, models)
@@ -118,7 +129,8 @@ MAKING = {
         configure=_configure_evaluate,
         examples=(
             "  sdstudio evaluate --model base --model RUN\n"
-            "  sdstudio evaluate --config protocol.json --model base --model RUN --seeds 0 1 2 3"
+            "  sdstudio evaluate --config protocol.json --model base --model RUN --seeds 0 1 2 3\n"
+            "  sdstudio evaluate --images drawn/ --reference photos/ --metrics fid,kid,lpips --json"
         ),
     ),
 }

@@ -4,18 +4,23 @@ from pathlib import Path
 
 from sdstudio import registry
 from sdstudio.features.cache import CachedEncoder
+from sdstudio.features.weights import WeightsMissing
 from sdstudio.schema import Feature, Metric
 
 
 class Encoders:
     """The encoders of one comparison, each loaded when it is asked for.
 
-    `clip` is the protocol's own; `weights` the folder of those that do not come with the studio. `on_starter`: the
-    protocol looks with the starter's encoder, and so does every metric that may.
+    `clip` is the protocol's own, None where it names none; `weights` the folder of those that do not come with the
+    studio, `cache` that of features, by default the protocol's. `on_starter`: the protocol looks with the starter's
+    encoder, and so does every metric that may.
     """
 
-    def __init__(self, clip: CachedEncoder, on_starter: bool, weights: Path, device: str = "") -> None:
+    def __init__(
+        self, clip: CachedEncoder | None, on_starter: bool, weights: Path, cache: Path | None = None, device: str = ""
+    ) -> None:
         self.clip, self.on_starter, self.weights, self.device = clip, on_starter, weights, device
+        self.cache = clip.folder if clip else cache
         self.records: dict[str, Feature] = dict(registry.load("sdstudio.features"))
 
     def name_for(self, metric: Metric) -> str:
@@ -25,9 +30,11 @@ class Encoders:
 
     def load(self, name: str) -> CachedEncoder:
         """The encoder with the cache; WeightsMissing where its weights are not here."""
-        if name == "clip":
+        if name == "clip" and self.clip:
             return self.clip
-        return CachedEncoder(self.records[name].load(self.weights, self.device), self.clip.folder)
+        if name == "clip" or not self.cache:
+            raise WeightsMissing("naming a CLIP model as the extractor: a CLIPModel folder or a Hub id")
+        return CachedEncoder(self.records[name].load(self.weights, self.device), self.cache)
 
     def is_foreign(self, name: str, base_model: str) -> bool:
         """Whether the encoder knows the starter's drawn world alone, and the pictures are of something else."""

@@ -61,7 +61,7 @@ def open_rgb(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
             return picture.convert("RGB")
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise UserError(f"The picture {path} cannot be read: delete or replace it.") from error
 
 

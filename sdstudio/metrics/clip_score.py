@@ -11,6 +11,9 @@ def prompt_cosines(name: str, sample: Sample, pictures: Pictures | None) -> Metr
     """Raw text–image cosine, averaged first within and then over prompts, with the t-interval over prompt means."""
     if pictures is None or not len(pictures):
         return sample.result(name, None, n_generated=0, flags=(f"{REFUSED}: there are no prompts",))
+    if len(pictures.text) != len(pictures):
+        refusal = f"{REFUSED}: it is not known which prompts the pictures were drawn from"
+        return sample.result(name, None, n_generated=len(pictures), flags=(refusal,))
     cosines = (pictures.image.astype("float64") * pictures.text.astype("float64")).sum(1)
     if not (abs(cosines) <= 1 + 1e-6).all():
         return sample.result(name, None, n_generated=len(pictures), flags=(f"{REFUSED}: some features are not finite",))

@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from sdstudio.metrics.resemblance import cosines
-from sdstudio.metrics.sample import EXPLORATORY, REFUSED, Array, Measured, Pictures, Sample, between, mean_over_prompts
+from sdstudio.metrics.sample import EXPLORATORY, REFUSED, Array, Measured, Pictures, Sample, between
+from sdstudio.metrics.shares import share_over_prompts
 from sdstudio.schema import Metric, MetricResult
 
 QUANTILE, ENOUGH = 0.05, 20
@@ -49,7 +50,7 @@ def _measure(drawn: Pictures, training: Pictures, held_out: Pictures | None) -> 
     limit, real = threshold(training, held_out)
     alike: Array = cosines(drawn.pooled, training.pooled)
     highest = alike.max(1)
-    found = mean_over_prompts((highest > limit).astype(float), drawn)
+    found = share_over_prompts((highest > limit).astype(float), drawn)
     flags = [f"a copy is nearer to a training picture than cosine {limit:.3f}, as 5% of {real} real pictures are"]
     if real < ENOUGH:
         flags.append(f"{EXPLORATORY}: {real} real pictures set the threshold, {ENOUGH} are needed")

@@ -1,7 +1,8 @@
 """How many generated pictures look like real ones: the share that lies in the reference's manifold."""
 
 from sdstudio.metrics.neighbours import balls_hit, radii
-from sdstudio.metrics.sample import Measured, Pictures, Sample, against_reference, mean_over_prompts
+from sdstudio.metrics.sample import Measured, Pictures, Sample, against_reference
+from sdstudio.metrics.shares import share_over_prompts
 from sdstudio.schema import Metric, MetricResult
 
 K = 3
@@ -14,7 +15,7 @@ def compute(sample: Sample) -> MetricResult:
 
 def _measure(generated: Pictures, reference: Pictures) -> Measured:
     hit = balls_hit(reference.pooled, radii(reference.pooled, K), generated.pooled) > 0
-    return mean_over_prompts(hit.astype(float), generated)
+    return share_over_prompts(hit.astype(float), generated)
 
 
 RECORD = Metric(
