@@ -13,6 +13,7 @@ from sdstudio.cli.identifiers import IDENTIFIERS
 from sdstudio.cli.jobs import JOBS
 from sdstudio.cli.making import MAKING
 from sdstudio.cli.outcomes import EXIT_FAILED, EXIT_STOPPED, EXIT_USER
+from sdstudio.cli.paper import PAPER
 from sdstudio.cli.taking_out import TAKING_OUT
 from sdstudio.schema import UserError
 from sdstudio.workspace import ENV_VAR, OWN_FOLDER, Workspace, current_workspace
@@ -36,6 +37,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "dataset": DATASET,
     **MAKING,
     **TAKING_OUT,
+    "paper": PAPER,
     "identifiers": IDENTIFIERS,
     "jobs": JOBS,
 }

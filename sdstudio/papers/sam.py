@@ -7,7 +7,8 @@ Simple fine-tuning, LoRA, DreamBooth and SAM, and SAM without each of its three 
 import io
 import random
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sdstudio.datasets import create_dataset
 from sdstudio.papers.settings import SamSettings
@@ -25,7 +26,7 @@ NEGATIVES = "asim-crossed-eyes"
 NEGATIVE_COUNT = 10
 PROMPTS = 10
 """The paper asks 10 prompts."""
-METRICS = ["fid", "fid_per_prompt", "kid", "clip_score", "language_drift"]
+METRICS = ["fid", "fid_per_prompt", "kid", "language_drift", "crossed_eyes", "clip_score"]
 CURVE_METRICS = ["fid", "kid", "clip_score"]
 
 
@@ -56,9 +57,22 @@ def arms(settings: SamSettings, negatives: str) -> list[Arm]:
     ]
 
 
-def study(ws: Workspace, settings: SamSettings, say: Say) -> tuple[list[Trained], Evaluation, Evaluation]:
-    """Train every arm with every seed, then compare the finished models and the recorded epochs."""
-    settings = with_data(ws, settings)
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What `paper sam` did: its runs, the comparison of the finished models (in `folder`) and of recorded `epochs`."""
+
+    runs: list[Trained]
+    epochs: list[int]
+    finished: Evaluation
+    folder: Path
+    recorded: Evaluation
+
+
+def do_study(ws: Workspace, settings: SamSettings, say: Say) -> Study:
+    """Train every arm with every seed, then compare the finished models and the recorded epochs.
+
+    What the workspace holds is not done again. `settings` are those of `with_data`.
+    """
     epochs = sorted(set(settings.epochs))
     if not epochs or epochs[0] < 1:
         raise UserError("The recorded epochs must be 1 or more: for example --epochs 5 30 60 70 80.")
@@ -76,9 +90,9 @@ def study(ws: Workspace, settings: SamSettings, say: Say) -> tuple[list[Trained]
         for seed in range(settings.seeds)
         for arm in arms(settings, settings.negative_examples)
     ]
-    _, finished = compare(ws, protocol(settings, runs), say)
+    folder, finished = compare(ws, protocol(settings, runs), say)
     _, recorded = compare(ws, curve_protocol(settings, runs), say)
-    return runs, finished, recorded
+    return Study(runs=runs, epochs=epochs, finished=finished, folder=folder, recorded=recorded)
 
 
 def protocol(settings: SamSettings, runs: list[Trained]) -> Protocol:

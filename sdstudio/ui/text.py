@@ -5,6 +5,7 @@ import time
 
 from sdstudio.datasets.words import word_diff
 from sdstudio.words import count as count
+from sdstudio.words import duration as duration
 from sdstudio.words import size as size
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
@@ -39,13 +40,3 @@ def ago(seconds_since_epoch: float) -> str:
 def at(seconds_since_epoch: float) -> str:
     """The moment in the server's local time: '20 Nov, 16:18:59'."""
     return time.strftime("%d %b, %H:%M:%S", time.localtime(seconds_since_epoch))
-
-
-def duration(seconds: float) -> str:
-    """A time span in words: '42 s', '3 min 5 s', '2 h 10 min'."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

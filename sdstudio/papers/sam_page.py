@@ -1,0 +1,228 @@
+"""The page of `paper sam`: its tables, curves, pictures, and which of the paper's orders held."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sdstudio import registry
+from sdstudio.evaluation.figures import Figures, figures
+from sdstudio.papers.numbers import Claim, Measured, Values, judge, measured, of_figures, values_of
+from sdstudio.papers.page import column, heading, machine, markdown_table, orders, sheet, write
+from sdstudio.papers.plots import Point, line_plot
+from sdstudio.papers.sam import Study
+from sdstudio.papers.settings import SamSettings
+from sdstudio.papers.study import Trained, model_of
+from sdstudio.results import FLOOR, Evaluation, Row, cells, count_text, decimals
+from sdstudio.schema import Metric, MetricResult
+from sdstudio.words import count, duration, size
+from sdstudio.workspace import Workspace, read_json_lines
+
+NAME = "sam"
+BASE = "base"
+SMOOTH = 0.9
+
+CLAIMS = [
+    Claim(measure="fid", better="lower", first="sam", second="lora", said="FID 42.63 against 67.92"),
+    Claim(measure="fid", better="lower", first="sam", second="simple", said="“significantly small FID”"),
+    Claim(measure="language_drift", better="higher", first="sam", second="lora", said="LDM 0.87 against 0.81"),
+    Claim(measure="language_drift", better="higher", first="lora", second="dreambooth", said="LDM 0.81 against 0.69"),
+    Claim(measure="language_drift", better="higher", first="dreambooth", second="simple", said="LDM 0.69 against 0.03"),
+    Claim(measure="language_drift", better="higher", first="sam", second="sam-2", said="LDM 0.87 against 0.69"),
+    Claim(measure="crossed_eyes", better="lower", first="sam", second="lora", said="32.9% against 46.2%"),
+    Claim(measure="crossed_eyes", better="lower", first="lora", second="dreambooth", said="46.2% against 58.7%"),
+    Claim(measure="crossed_eyes", better="lower", first="sam", second="sam-3", said="0.32 against 0.58"),
+    Claim(measure="seconds", better="lower", first="lora", second="sam", said="1.3 h against 2.1 h"),
+    Claim(measure="seconds", better="lower", first="sam", second="dreambooth", said="2.1 h against 5 h"),
+    Claim(measure="seconds", better="lower", first="dreambooth", second="simple", said="5 h against 6.9 h"),
+    Claim(measure="storage", better="lower", first="lora", second="sam", said="5 MB against 1.4 GB"),
+    Claim(measure="storage", better="lower", first="sam", second="dreambooth", said="1.4 GB against 5 GB"),
+    Claim(measure="storage", better="lower", first="dreambooth", second="simple", said="5 GB against over 6 GB"),
+]
+
+
+def write_page(ws: Workspace, settings: SamSettings, study: Study, folder: Path) -> Path:
+    """Write `sam.md`, its plots and its sheet of pictures into `folder`; the page's path."""
+    runs, finished = study.runs, study.finished
+    arms = {run.arm.name: run.arm.label for run in runs}
+    costs = {name: [found for run in runs if run.arm.name == name and (found := _cost(ws, run))] for name in arms}
+    metrics = _metrics(finished)
+    numbers = {metric.name: measured(finished, runs, metric.name) for metric in metrics}
+    judged = judge(CLAIMS, _values(numbers, costs))
+    total = sum(run.seconds or 0.0 for found in costs.values() for run in found)
+    text = "\n\n".join(
+        [
+            "# SAM: Simpson's Artistic Memory, done again",
+            _about(settings, runs, finished),
+            "## Total comparison\n\n" + _table(metrics, numbers, arms, finished),
+            _notes(finished),
+            "## What each took\n\n" + _cost_table(costs, arms),
+            "## Which of the paper's orders held\n\n" + orders(judged, arms),
+            "## Curves\n\nMean over seeds; bars from the lowest to the highest seed.\n\n"
+            + "\n".join(f"![{title}]({NAME}-{file}.svg)" for file, title in PLOTS.items()),
+            "## Pictures\n\nThe same prompts and seed in each row, first seed of the training.\n\n"
+            f"![What each model draws]({NAME}-pictures.jpg)",
+            machine(total),
+        ]
+    )
+    plots = {f"{NAME}-{file}.svg": _plot(file, title, study, arms) for file, title in PLOTS.items()}
+    return write(folder, NAME, text, {**plots, f"{NAME}-pictures.jpg": _sheet(study)})
+
+
+def _metrics(evaluation: Evaluation) -> list[Metric]:
+    records: Mapping[str, Metric] = registry.load("sdstudio.metrics")
+    return [records[name] for name in evaluation.protocol.metrics if name in records]
+
+
+def _cost(ws: Workspace, run: Trained) -> Figures | None:
+    return figures(ws, model_of(run, run.checkpoints[-1], run.label))
+
+
+def _values(numbers: Mapping[str, Mapping[str, Measured]], costs: Mapping[str, Sequence[Figures]]) -> dict[str, Values]:
+    found = values_of(numbers)
+    for name in ("seconds", "storage"):
+        found[name] = {arm: (values, {}) for arm, values in of_figures(costs, name).items()}
+    return found
+
+
+# ---------------------------------------------------------------- words and tables
+
+
+def _about(settings: SamSettings, runs: Sequence[Trained], finished: Evaluation) -> str:
+    protocol = finished.protocol
+    pictures = len(protocol.seeds)
+    scale = (
+        " The starter is a Stable Diffusion of 9 million U-Net parameters at 64 pixels, and its style a drawn one: "
+        "what holds here is a hint, not a proof, for the real model, and the other way round."
+        if settings.base_model == "starter"
+        else ""
+    )
+    return (
+        "Lin, Mo, Yang and Qu (CUHK-Shenzhen, 2023) compare simple fine-tuning, LoRA, DreamBooth and SAM on Stable "
+        f"Diffusion 1.4 and 100 pictures. Here: base model `{settings.base_model}`, "
+        f"{count(runs[0].checkpoints[-1].step, 'step')} and more of batches of {settings.batch_size}, "
+        f"{settings.epochs[-1]} epochs, {count(settings.seeds, 'seed')} of each variant.{scale} "
+        f"Every finished model draws {count(len(protocol.prompts), 'prompt')} × {count(pictures, 'picture')} with the "
+        f"identifier and {count(len(protocol.drift_prompts), 'prompt')} × {count(pictures, 'picture')} without it; the "
+        f"reference is {count(len(finished.reference), 'real picture')} of `{protocol.reference}`. "
+        "An epoch shows the negative examples too, so variants that have them take more steps. "
+        "`sdstudio paper sam` does all of it again; `--base-model`, `--dataset` and `--reference` take real ones."
+    )
+
+
+def _table(
+    metrics: Sequence[Metric], numbers: Mapping[str, Mapping[str, Measured]], arms: Mapping[str, str], found: Evaluation
+) -> str:
+    table = cells(found.results)
+    base = next(row.label for row in found.rows if row.role == "base")
+    heads = ["Variant", *(heading(metric) for metric in metrics if numbers[metric.name])]
+    shown = [metric for metric in metrics if numbers[metric.name]]
+    columns = {metric.name: column(metric, numbers[metric.name], list(arms)) for metric in shown}
+    rows = [[label, *(columns[metric.name][name] for metric in shown)] for name, label in arms.items()]
+    for label, title in ((base, "Base model"), (FLOOR, "Floor: real against real")):
+        rows.append(
+            [f"*{title}*", *(_single(table.get(label, {}).get(metric.name), numbers[metric.name]) for metric in shown)]
+        )
+    return markdown_table(heads, rows)
+
+
+def _single(cell: MetricResult | None, column: Mapping[str, Measured]) -> str:
+    if cell is None or cell.value is None:
+        return "–"
+    digits = decimals([one.mean for one in column.values()])
+    return f"{cell.value:.{digits}f}".replace("-", "−")
+
+
+def _notes(found: Evaluation) -> str:
+    ns = sorted({count_text(one) for one in found.results if one.model != FLOOR and one.value is not None})
+    extractors = ", ".join(dict.fromkeys(one.extractor for one in found.results if one.extractor))
+    missing = [one for one in found.results if one.value is None and one.model != FLOOR]
+    flags = dict.fromkeys(flag for one in found.results for flag in one.flags)
+    text = (
+        "Mean over seeds ± their standard deviation; N of each seed "
+        f"{' or '.join(ns)} (drawn vs real). 1st, 2nd, 3rd: variants that a paired sign-flip test over prompts does "
+        "not tell apart (5%, Holm) share a place; a measure without a value for each prompt is ranked by its means. "
+        f"Features: {extractors}. Protocol `{found.protocol_hash[:12]}`."
+    )
+    if any(one.metric == "crossed_eyes" for one in missing):
+        text += (
+            " Crossed eyes are for people to judge: nobody has rated these pictures yet (Evaluate, Rating room), and "
+            "no number stands in for them."
+        )
+    return text + "\n\n" + "\n".join(f"- {flag}" for flag in flags)
+
+
+def _cost_table(costs: Mapping[str, Sequence[Figures]], arms: Mapping[str, str]) -> str:
+    shows = {"steps": "{:,.0f}".format, "seconds": duration, "storage": size, "memory": size}
+    titles = {"steps": "Steps", "seconds": "Training time", "storage": "Checkpoint", "memory": "Peak memory"}
+    columns = {name: of_figures(costs, name) for name in titles}
+    rows = [
+        [
+            label,
+            *(shows[name](statistics.fmean(found[arm])) if found.get(arm) else "–" for name, found in columns.items()),
+        ]
+        for arm, label in arms.items()
+    ]
+    return (
+        markdown_table(["Variant", *titles.values()], rows)
+        + "\n\nMeans over seeds; the time is that of the steps alone."
+    )
+
+
+# ---------------------------------------------------------------- curves and pictures
+
+PLOTS = {"loss": "Training loss", "validation": "Validation loss", "fid": "FID", "kid": "KID", "clip": "CLIP score"}
+_OF_PLOT = {"fid": "fid", "kid": "kid", "clip": "clip_score"}
+
+
+def _plot(file: str, title: str, study: Study, arms: Mapping[str, str]) -> str:
+    if file == "loss":
+        return line_plot(title, "Step", {label: _losses(study.runs, name, "loss") for name, label in arms.items()})
+    if file == "validation":
+        return line_plot(title, "Step", {label: _losses(study.runs, name, "val_loss") for name, label in arms.items()})
+    table, metric = cells(study.recorded.results), _OF_PLOT[file]
+    lines = {label: _recorded(study, table, name, metric) for name, label in arms.items()}
+    marks = {}
+    for row, name in ((next(row.label for row in study.recorded.rows if row.role == "base"), "base"), (FLOOR, "floor")):
+        cell = table.get(row, {}).get(metric)
+        if cell and cell.value is not None:
+            marks[name] = cell.value
+    return line_plot(f"{title} at the recorded epochs", "Epoch", {k: v for k, v in lines.items() if v}, marks)
+
+
+def _losses(runs: Sequence[Trained], arm: str, name: str) -> list[Point]:
+    """By step: the mean over seeds; the training loss smoothed, and thinned to about 60 points."""
+    by_step: dict[int, list[float]] = {}
+    for run in runs:
+        if run.arm.name == arm:
+            smooth = None
+            for row in read_json_lines(run.job.folder / "metrics.jsonl"):
+                value = row.get(name)
+                if value is not None:
+                    smooth = value if smooth is None or name != "loss" else SMOOTH * smooth + (1 - SMOOTH) * value
+                    by_step.setdefault(row["step"], []).append(smooth)
+    steps = sorted(by_step)
+    every = max(1, len(steps) // 60)
+    return [Point(x=step, y=statistics.fmean(by_step[step])) for step in steps[::every]]
+
+
+def _recorded(study: Study, table: Mapping[str, Mapping[str, MetricResult]], arm: str, metric: str) -> list[Point]:
+    points = []
+    for place, epoch in enumerate(study.epochs):
+        values = [
+            cell.value
+            for run in study.runs
+            if run.arm.name == arm and place < len(run.checkpoints)
+            for cell in [table.get(f"{run.label}, step {run.checkpoints[place].step}", {}).get(metric)]
+            if cell and cell.value is not None
+        ]
+        if values:
+            points.append(Point(x=epoch, y=statistics.fmean(values), low=min(values), high=max(values)))
+    return points
+
+
+def _sheet(study: Study) -> bytes:
+    by_label = {row.label: row for row in study.finished.rows}
+    base = next(row for row in study.finished.rows if row.role == "base")
+    shown: list[tuple[str, Path, Row]] = [("Base model", study.folder, base)]
+    shown += [(run.arm.label, study.folder, by_label[run.label]) for run in study.runs if run.seed == 0]
+    return sheet(shown)
