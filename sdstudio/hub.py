@@ -8,6 +8,7 @@ from typing import Any
 
 from sdstudio.schema import UserError
 
+TOKEN_VAR = "HF_TOKEN"
 REACH_SECONDS = 5.0
 MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 _XET_STATUS = re.compile(r"HTTP status \w+ error \((\d{3}) ")

@@ -28,6 +28,7 @@ from sdstudio.schema import (
     Job,
     LoopConfig,
     ModelRef,
+    Placement,
     TrainConfig,
     UserError,
     from_json,
@@ -274,3 +275,13 @@ def test_estimates_stand_beside_what_real_runs_take(ws: Workspace) -> None:
     print(f"\n{expected.seconds:.1f} s expected, {took:.1f} s taken; {expected.disk_bytes} B expected, {size} B taken")
     assert expected.seconds == pytest.approx(took, rel=1)
     assert expected.disk_bytes == pytest.approx(size, rel=0.05)
+
+
+def test_half_precision_without_a_gpu_is_refused_before_the_run_is_queued(ws: Workspace, monkeypatch) -> None:
+    config = longer(mixed_precision="fp16")
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
+        jobs.submit(ws, "train", config)
+    assert jobs.list_jobs(ws) == []
+    assert jobs.estimate(ws, "train", config, Placement(backend="slurm")).free_bytes
+    monkeypatch.setenv("SDSTUDIO_DEVICES", "cuda:0")
+    assert jobs.estimate(ws, "train", config).free_bytes

@@ -13,12 +13,13 @@ from streamlit.testing.v1 import AppTest
 from studio_pages import open_page, words
 
 from sdstudio import jobs
+from sdstudio.datasets import create_dataset
 from sdstudio.jobs import backends
 from sdstudio.jobs.context import JobContext
 from sdstudio.jobs.folder import Identity, read_state, write_state
 from sdstudio.jobs.locks import Lease
 from sdstudio.jobs.transitions import change_state
-from sdstudio.schema import Device, Estimate, GenerateConfig, Job, Placement, UserError, from_json
+from sdstudio.schema import Device, Estimate, GenerateConfig, Job, Placement, PushConfig, UserError, from_json, to_json
 from sdstudio.ui.jobs import describe
 from sdstudio.ui.text import literal
 from sdstudio.workspace import Workspace, read_json, write_json
@@ -255,6 +256,28 @@ def test_resume_queues_the_job_and_run_again_another(workspace: Workspace, three
     again = jobs.get_job(workspace, fresh)
     assert read_json(again.folder / "config.json") == read_json(three[1].folder / "config.json")
     assert jobs.get_job(workspace, three[1].id).state == "succeeded"
+
+
+@pytest.mark.parametrize("act", ["Resume", "Run again"])
+def test_a_push_asks_for_its_token_before_it_goes_on(workspace: Workspace, monkeypatch, act: str) -> None:
+    handed: list[object] = []
+    monkeypatch.setattr("sdstudio.jobs.queue._start_now", lambda ws, folder, secrets: handed.append(secrets))
+    monkeypatch.setattr("sdstudio.jobs.queue._checked", lambda ws, kind, config, *rest: config)
+    create_dataset(workspace, "set")
+    job = ended(workspace, "Push set", "failed", kind="push", error="The Hub refused.")
+    write_json(job.folder / "config.json", to_json(PushConfig(dataset="set", repository="ann/set")))
+    app = open_page("jobs")
+    if act == "Resume":
+        app.button(key=f"resume-{job.id}").click().run()
+    else:
+        app.menu_button(key=f"menu-{job.id}").click(act).run()
+    assert not app.exception and handed == [] and queue_order(workspace) == []
+    [field] = [field for field in app.text_input if field.label == "Token"]
+    field.set_value("hf_secret").run()
+    app.button(key=f"begin-{job.id}").click().run()
+    assert not app.exception and handed == [{"HF_TOKEN": "hf_secret"}]
+    assert len(queue_order(workspace)) == 1
+    assert not [field for field in app.text_input if field.label == "Token"]
 
 
 def test_delete_asks_and_is_taken_back(workspace: Workspace, three: list[Job]) -> None:

@@ -1,13 +1,12 @@
 """`sdstudio dataset …`: pictures in, looked at, out."""
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sdstudio import jobs
-from sdstudio.cli.flags import Command, Group, add_job_flags, config_of, say, table
+from sdstudio.cli.flags import Command, Group, add_job_flags, config_of, hub_secrets, say, table
 from sdstudio.cli.looking import LOOKING, name_argument
 from sdstudio.cli.outcomes import EXIT_OK, do, queued
 from sdstudio.options import add_flags, describe
@@ -59,8 +58,7 @@ def _push(ws: Workspace, arguments: argparse.Namespace) -> int:
     config = config_of(PushConfig, arguments, PUSH_FIELDS, {"dataset": arguments.name})
     config = replace(config, dataset=arguments.name)
     if arguments.detach and not arguments.dry_run:
-        token = {"HF_TOKEN": os.environ["HF_TOKEN"]} if os.environ.get("HF_TOKEN") else None
-        return queued(arguments, jobs.submit(ws, "push", config, secrets=token))
+        return queued(arguments, jobs.submit(ws, "push", config, secrets=hub_secrets()))
     if not arguments.dry_run:
         return do(ws, arguments, "push", config)
     from sdstudio.datasets.push import plan_push

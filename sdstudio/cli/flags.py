@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from sdstudio import registry
+from sdstudio.hub import TOKEN_VAR
 from sdstudio.options import Field, describe, given, merge
 from sdstudio.schema import Placement, UserError, from_json
 from sdstudio.workspace import ENV_VAR, Workspace, read_json
@@ -143,6 +145,12 @@ def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {limits}")
 
     return convert
+
+
+def hub_secrets() -> dict[str, str]:
+    """HF_TOKEN of the environment, for a job's process alone; empty where it is not set."""
+    token = os.environ.get(TOKEN_VAR)
+    return {TOKEN_VAR: token} if token else {}
 
 
 def say(arguments: argparse.Namespace, value: Any, text: str) -> None:

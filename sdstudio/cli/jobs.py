@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from sdstudio import jobs
-from sdstudio.cli.flags import Command, Group, add_detach_flag, say, table, whole_number
+from sdstudio.cli.flags import Command, Group, add_detach_flag, hub_secrets, say, table, whole_number
 from sdstudio.cli.outcomes import EXIT_OK, ended, queued
 from sdstudio.jobs.folder import LOG_FILE
 from sdstudio.jobs.queue import Step
@@ -112,12 +112,17 @@ def _configure_resume(child: argparse.ArgumentParser, argv: Sequence[str]) -> No
 
 def _resume(ws: Workspace, arguments: argparse.Namespace) -> int:
     if arguments.detach:
-        return queued(arguments, jobs.resume_job(ws, arguments.id))
+        return queued(arguments, jobs.resume_job(ws, arguments.id, _secrets(ws, arguments.id)))
     return ended(arguments, jobs.resume_inline(ws, arguments.id))
 
 
 def _again(ws: Workspace, arguments: argparse.Namespace) -> int:
-    return queued(arguments, jobs.run_again(ws, arguments.id))
+    return queued(arguments, jobs.run_again(ws, arguments.id, _secrets(ws, arguments.id)))
+
+
+def _secrets(ws: Workspace, job_id: str) -> dict[str, str]:
+    """What the job is handed once more, as nothing has kept it."""
+    return hub_secrets() if jobs.may_need_token(jobs.get_job(ws, job_id)) else {}
 
 
 def _configure_move(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:

@@ -1,12 +1,11 @@
 """`sdstudio export` and `sdstudio publish`: what a run learned, for other programs and for others."""
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from sdstudio import jobs
-from sdstudio.cli.flags import Command, add_detach_flag, say
+from sdstudio.cli.flags import Command, add_detach_flag, hub_secrets, say
 from sdstudio.cli.outcomes import EXIT_OK, do, queued
 from sdstudio.options import add_flags, describe, given
 from sdstudio.schema import PublishConfig, from_json
@@ -48,8 +47,7 @@ def _publish(ws: Workspace, arguments: argparse.Namespace) -> int:
     config = from_json(PublishConfig, given(arguments, PUBLISH_FIELDS))
     if not arguments.detach:
         return do(ws, arguments, "publish", config)
-    token = {"HF_TOKEN": os.environ["HF_TOKEN"]} if os.environ.get("HF_TOKEN") else None
-    return queued(arguments, jobs.submit(ws, "publish", config, secrets=token))
+    return queued(arguments, jobs.submit(ws, "publish", config, secrets=hub_secrets()))
 
 
 TAKING_OUT = {

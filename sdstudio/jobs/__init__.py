@@ -10,7 +10,7 @@ from sdstudio.jobs.estimating import estimate
 from sdstudio.jobs.inline import resume_inline, run_inline
 from sdstudio.jobs.listing import live_jobs
 from sdstudio.jobs.queue import get_job, list_jobs, move, resume_job, run_again, stop_job, submit, tick, wait
-from sdstudio.jobs.reading import latest_metrics, read_log, read_metrics, read_traceback
+from sdstudio.jobs.reading import latest_metrics, may_need_token, read_log, read_metrics, read_traceback
 
 __all__ = [
     "clean",
@@ -22,6 +22,7 @@ __all__ = [
     "latest_metrics",
     "list_jobs",
     "live_jobs",
+    "may_need_token",
     "move",
     "read_log",
     "read_metrics",

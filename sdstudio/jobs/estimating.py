@@ -7,7 +7,7 @@ from typing import Any
 
 from sdstudio import registry
 from sdstudio.jobs import footprints
-from sdstudio.jobs.devices import compute_devices, devices
+from sdstudio.jobs.devices import LOCAL, compute_devices, devices
 from sdstudio.jobs.kinds import get_kind
 from sdstudio.jobs.precedents import find
 from sdstudio.plan import Plan, make_plan
@@ -24,7 +24,6 @@ from sdstudio.schema import (
 from sdstudio.words import size
 from sdstudio.workspace import Workspace, require_space
 
-"""How many checkpoints of a run keep what is needed to go on from them (see engine.checkpoints)."""
 NOTHING = "No earlier job of this workspace is like this one, so its time shows once it runs."
 
 
@@ -34,11 +33,15 @@ def estimate(
     """What the job would need, from what earlier jobs like it needed; what is not known is None, and said.
 
     With `compute`, memory and disk of a run without precedent are computed from its model's layers, which takes
-    seconds; they are remembered. Raises UserError when the disk cannot hold the job's next checkpoint twice.
+    seconds; they are remembered. Raises UserError when the disk cannot hold the job's next checkpoint twice, or the
+    device cannot compute as the run asks.
     """
     get_kind(kind)
-    device = (placement and placement.device) or compute_devices()[0]
+    placement = placement or Placement()
+    device = placement.device or compute_devices()[0]
     if isinstance(config, TrainConfig):
+        if config.loop.mixed_precision == "fp16" and placement.backend == LOCAL and device.startswith("cpu"):
+            raise UserError("fp16 needs a GPU, and this run would be on the CPU: choose 'no' or 'bf16'.")
         return _training(ws, config, device, compute)
     likeness = LIKENESS.get(kind)
     units = _units(ws, config) if likeness else None

@@ -10,13 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from sdstudio.jobs.context import METRICS_FILE, STOP_FILE
-from sdstudio.jobs.devices import missing_device
-from sdstudio.jobs.folder import LOG_FILE, TRACEBACK_FILE, State, read_progress, read_state
+from sdstudio.jobs.devices import NETWORK, missing_device
+from sdstudio.jobs.folder import CONFIG_FILE, LOG_FILE, TRACEBACK_FILE, State, read_progress, read_state
+from sdstudio.jobs.kinds import get_kind
 from sdstudio.jobs.transitions import ending
 from sdstudio.schema import Job
+from sdstudio.workspace import read_json
 
 TAIL = 2**18
 """Bytes at the end of a log or of the numbers that a page looks at."""
+
+
+def may_need_token(job: Job) -> bool:
+    """Whether the job talks to the Hub, so that it may have been given a token, which nothing kept."""
+    if job.kind == "import":
+        return bool(read_json(job.folder / CONFIG_FILE).get("source") == "hub")
+    return get_kind(job.kind).place == NETWORK
 
 
 def present_state(folder: Path) -> State:

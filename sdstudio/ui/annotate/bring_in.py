@@ -7,8 +7,8 @@ import streamlit as st
 from sdstudio.datasets import stage_uploads
 from sdstudio.schema import ImportConfig, from_json
 from sdstudio.ui.annotate.jobs_view import start
-from sdstudio.ui.annotate.push import secrets_of, token_field
 from sdstudio.ui.forms import config_form
+from sdstudio.ui.hub_token import secrets_of, token_field
 from sdstudio.ui.session import told
 from sdstudio.workspace import Workspace, check_name
 

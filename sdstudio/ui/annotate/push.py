@@ -1,7 +1,5 @@
 """Send a dataset to the Hugging Face Hub: listed first, private unless said otherwise, the token kept nowhere."""
 
-import os
-
 import streamlit as st
 
 from sdstudio.datasets import DatasetStore
@@ -9,11 +7,11 @@ from sdstudio.datasets.push import PushPlan, plan_push
 from sdstudio.schema import PushConfig, from_json
 from sdstudio.ui.annotate.jobs_view import start
 from sdstudio.ui.forms import config_form
+from sdstudio.ui.hub_token import secrets_of, token_field
 from sdstudio.ui.session import told
 from sdstudio.ui.text import count, literal, size
 from sdstudio.workspace import Workspace
 
-TOKEN = "HF_TOKEN"
 SHOWN = 100
 
 
@@ -30,25 +28,6 @@ def show_form(workspace: Workspace, store: DatasetStore) -> None:
         show_plan(plan_push(workspace, config))
         if st.button("Push", key="push", type="primary", icon=":material/cloud_upload:"):
             start(workspace, "push", config, f"Push {store.name} to the Hub", secrets_of(token))
-
-
-def token_field(help: str) -> str:
-    """A password field that no session state keeps under a name; it is gone with its dialog.
-
-    It is sent while it is typed: Streamlit would forget it when Tab moves on to the eye that shows the password.
-    """
-    return st.text_input(
-        "Token",
-        type="password",
-        autocomplete="off",
-        live="300ms",
-        help=help,
-        placeholder="From the environment" if os.environ.get(TOKEN) else "hf_…",
-    ).strip()
-
-
-def secrets_of(token: str) -> dict[str, str]:
-    return {TOKEN: token} if token else {}
 
 
 def show_plan(plan: PushPlan) -> None:

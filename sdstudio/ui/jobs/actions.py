@@ -1,20 +1,23 @@
 """What a person can do to a job. Every button carries the job's id in its key and in what it calls, never a place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import streamlit as st
 
 from sdstudio import jobs
 from sdstudio.schema import Job, UserError
+from sdstudio.ui.hub_token import secrets_of, token_field
 from sdstudio.ui.jobs.describe import title_of
 from sdstudio.ui.session import put_in_address, told
 from sdstudio.ui.text import count, literal, size
 from sdstudio.workspace import Workspace
 
-AGAIN, DELETE = "Run again", "Delete…"
+RESUME, AGAIN, DELETE = "Resume", "Run again", "Delete…"
 ASKED = "asked-to-delete"
 """Where the session keeps the id of the job that a question is open about."""
+TOKEN_FOR = "token-asked-for"
+"""Where it keeps which job a token is asked for, and what then becomes of it."""
 FIRST, LAST, OUT = "Move to the front", "Move to the end", "Take out of the queue"
 
 
@@ -53,14 +56,15 @@ def stop_buttons(workspace: Workspace, job: Job) -> None:
 
 def resume_button(workspace: Workspace, job: Job, type: Literal["secondary", "tertiary"] = "secondary") -> None:
     st.button(
-        "Resume",
+        RESUME,
         key=f"resume-{job.id}",
         type=type,
         icon=":material/resume:",
-        on_click=carry_out,
-        args=(jobs.resume_job, workspace, job.id),
+        on_click=begin,
+        args=(workspace, job, RESUME),
         help="Queues it once more; it goes on from what it kept.",
     )
+    _ask_for_token(workspace, job, RESUME)
 
 
 def move_buttons(workspace: Workspace, job: Job, is_first: bool, is_last: bool) -> None:
@@ -96,13 +100,46 @@ def ended_menu(workspace: Workspace, job: Job) -> None:
         if st.session_state[key] == DELETE:
             st.session_state[ASKED] = job.id
         else:
-            carry_out(_run_again, workspace, job.id)
+            begin(workspace, job, AGAIN)
 
     st.menu_button("", [AGAIN, DELETE], key=key, icon=":material/more_vert:", type="tertiary", on_click=chosen)
+    _ask_for_token(workspace, job, AGAIN)
 
 
-def _run_again(workspace: Workspace, job_id: str) -> None:
-    put_in_address("job", jobs.run_again(workspace, job_id).id)
+def begin(workspace: Workspace, job: Job, what: str) -> None:
+    """Resume the job or run it again; one that talks to the Hub asks for its token first, which nothing has kept."""
+    if jobs.may_need_token(job):
+        st.session_state[TOKEN_FOR] = (job.id, what)
+    else:
+        carry_out(BEGIN[what], workspace, job.id)
+
+
+def _run_again(workspace: Workspace, job_id: str, secrets: Mapping[str, str] | None = None) -> None:
+    put_in_address("job", jobs.run_again(workspace, job_id, secrets).id)
+
+
+BEGIN: dict[str, Callable[..., object]] = {RESUME: jobs.resume_job, AGAIN: _run_again}
+
+
+def _ask_for_token(workspace: Workspace, job: Job, what: str) -> None:
+    if st.session_state.get(TOKEN_FOR) != (job.id, what):
+        return
+
+    @st.dialog(f"{what}?", icon=":material/cloud:", on_dismiss=_no_token_asked)
+    def ask() -> None:
+        st.text(title_of(job))
+        token = token_field("It is kept nowhere. Without one here, that of this machine's login is taken.")
+        if st.button(what, key=f"begin-{job.id}", type="primary"):
+            with told():
+                BEGIN[what](workspace, job.id, secrets_of(token))
+                _no_token_asked()
+                st.rerun()
+
+    ask()
+
+
+def _no_token_asked() -> None:
+    st.session_state.pop(TOKEN_FOR, None)
 
 
 def ask_to_delete(workspace: Workspace) -> None:

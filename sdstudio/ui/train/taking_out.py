@@ -9,9 +9,9 @@ from sdstudio.exporting import REPORT_FILE, exported_file
 from sdstudio.exports import formats, formats_for
 from sdstudio.models import resolve_checkpoint
 from sdstudio.schema import ExportConfig, Job, PublishConfig, UserError, from_json
-from sdstudio.ui.annotate.push import secrets_of, token_field
 from sdstudio.ui.files import export_url
 from sdstudio.ui.forms import config_form
+from sdstudio.ui.hub_token import secrets_of, token_field
 from sdstudio.ui.job_card import POLL_SECONDS, is_live
 from sdstudio.ui.session import told
 from sdstudio.ui.text import literal, size
