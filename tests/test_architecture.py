@@ -37,7 +37,9 @@ MAY_IMPORT = {
     "suites": {"schema", "workspace", "words"},
     "collection": {"schema", "workspace", "image_folder", "datasets"},
     "features": {"schema", "workspace", "models", "registry"},
-    "metrics": {"schema", "features", "words", "ratings"},
+    "metrics": {"schema", "workspace", "features", "words", "ratings"},
+    "detectors": {"schema", "hub", "starter.logo"},
+    "readers": {"schema", "detectors"},
     "ratings": {"schema", "workspace", "words", "metrics", "results"},
     "engine": {
         "schema", "workspace", "registry", "models", "jobs.context", "datasets", "methods", "families", "guidance",
@@ -53,7 +55,7 @@ MAY_IMPORT = {
     "readiness": {"schema", "workspace", "registry", "models", "datasets", "methods", "prompts"},
     "jobs": {
         "schema", "workspace", "registry", "models", "datasets", "evaluation", "readiness", "plan", "exporting",
-        "publishing", "prompts", "words", "start_pictures", "grids",
+        "publishing", "prompts", "words", "start_pictures", "grids", "logos",
     },
 }  # fmt: skip
 
@@ -133,7 +135,7 @@ def test_calls_that_windows_lacks_are_guarded() -> None:
 def test_listing_every_plug_in_loads_no_torch() -> None:
     code = (
         "import sys; from sdstudio import registry\n"
-        "for room in ('captioners', 'methods', 'metrics'):\n"
+        "for room in ('captioners', 'methods', 'metrics', 'detectors', 'readers'):\n"
         "    assert registry.load(f'sdstudio.{room}'), room\n"
         "import sdstudio.jobs, sdstudio.models, sdstudio.datasets, sdstudio.cli, sdstudio.starter.examples\n"
         "print([name for name in ('torch', 'diffusers', 'transformers', 'peft', 'streamlit') if name in sys.modules])"

@@ -19,6 +19,7 @@ from sdstudio.schema import (
     GridConfig,
     ImportConfig,
     JobKind,
+    LogoConfig,
     Protocol,
     PublishConfig,
     PushConfig,
@@ -101,6 +102,7 @@ KINDS: dict[JobKind, Kind] = {
         parent="evaluations",
         prepare=prepare.evaluate,
     ),
+    "logo": Kind(config=LogoConfig, function="sdstudio.logos:run_logo", parent="tasks", prepare=prepare.logo),
     "caption": Kind(
         config=CaptionConfig,
         function="sdstudio.datasets.captioning:run_caption",

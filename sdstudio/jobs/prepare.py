@@ -17,6 +17,7 @@ from sdstudio.schema import (
     GenerateConfig,
     GridConfig,
     ImportConfig,
+    LogoConfig,
     ModelRef,
     Protocol,
     PublishConfig,
@@ -40,6 +41,15 @@ def import_pictures(ws: Workspace, config: ImportConfig) -> ImportConfig:
     if folder.is_dir() and not any(path.is_file() for path in folder.rglob("*")):
         raise UserError(f"The folder {folder} is empty; give one that holds pictures (PNG, JPEG or WebP).")
     return config
+
+
+def logo(ws: Workspace, config: LogoConfig) -> LogoConfig:
+    from sdstudio.logos import comparison_folder
+
+    comparison_folder(ws, config.comparison)
+    finding = _options("sdstudio.detectors", "detector", config.detector, config.detector_options)
+    reading = _options("sdstudio.readers", "reader", config.reader, config.reader_options)
+    return replace(config, detector_options=finding, reader_options=reading, text=" ".join(config.text.split()))
 
 
 def caption(ws: Workspace, config: CaptionConfig) -> CaptionConfig:

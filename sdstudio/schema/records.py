@@ -127,3 +127,33 @@ class Export:
     suffix: str
     refuse: Callable[..., str]
     write: Callable[..., None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detector:
+    """What finds things in pictures; one file in `detectors/`.
+
+    `load(options, device)` gives a function of picture files that yields a list of Box for each, in their order.
+    """
+
+    name: str
+    label: str
+    summary: str
+    paper: str
+    Options: type
+    load: Callable[..., Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """What reads words in pictures; one file in `readers/`.
+
+    `load(options, device)` gives a function of one RGB picture, as small as it may be, to its Reading.
+    """
+
+    name: str
+    label: str
+    summary: str
+    paper: str
+    Options: type
+    load: Callable[..., Any]

@@ -29,15 +29,16 @@ def product(seed: int, size: int = 64) -> Image.Image:
 
 
 def _on(image: Image.Image, x: float, y: float, share: float, tilt: float, size: int) -> Image.Image:
-    badge = _badge(round(image.width * share)).rotate(tilt, Image.Resampling.BICUBIC)
-    corner = (round(image.width * x - badge.width / 2), round(image.height * y - badge.height / 2))
-    image.paste(badge, corner, badge)
+    tilted = badge(round(image.width * share)).rotate(tilt, Image.Resampling.BICUBIC)
+    corner = (round(image.width * x - tilted.width / 2), round(image.height * y - tilted.height / 2))
+    image.paste(tilted, corner, tilted)
     return image.resize((size, size), Image.Resampling.BOX)
 
 
-def _badge(side: int) -> Image.Image:
-    badge = Image.new("RGBA", (side, side))
-    pen = ImageDraw.Draw(badge)
+def badge(side: int) -> Image.Image:
+    """The logo with nothing around it, RGBA."""
+    picture = Image.new("RGBA", (side, side))
+    pen = ImageDraw.Draw(picture)
     navy, gold = (24, 34, 84, 255), (250, 200, 40, 255)
     pen.ellipse([0, 0, side - 1, side - 1], navy, gold, max(1, side // 16))
     points = []
@@ -47,4 +48,4 @@ def _badge(side: int) -> Image.Image:
         points.append((side / 2 + radius * math.cos(angle), side * 0.25 + radius * math.sin(angle)))
     pen.polygon(points, gold)
     pen.text((side / 2, side * 0.57), WORD, (255, 255, 255, 255), ImageFont.load_default(side * 0.3), anchor="mm")
-    return badge
+    return picture

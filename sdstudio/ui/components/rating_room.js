@@ -70,7 +70,7 @@ function createRoom(root) {
     data = fresh
     upcoming = [...fresh.upcoming]
     queue.forEach(apply)
-    if (answered) say(fresh.answer.error || "Saved", Boolean(fresh.answer.error))
+    if (answered) say(fresh.answer.error || (queue.length ? "Saving…" : "Saved"), Boolean(fresh.answer.error))
     draw()
     if (answered) flush()
   }

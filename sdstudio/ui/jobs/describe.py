@@ -10,6 +10,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "train": ("Training", ":material/model_training:"),
     "generate": ("Pictures", ":material/brush:"),
     "evaluate": ("Comparison", ":material/analytics:"),
+    "logo": ("Logo", ":material/badge:"),
     "caption": ("Captions", ":material/edit_note:"),
     "try": ("Captions tried", ":material/labs:"),
     "import": ("Import", ":material/add_photo_alternate:"),

@@ -1,0 +1,1 @@
+"""What reads words in pictures, a file for each."""
