@@ -65,6 +65,12 @@ def rated_url(evaluation: str, session: str) -> str:
     return _url("rated", evaluation, session)
 
 
+def small_png_url(workspace: Workspace, file: Path, size: tuple[int, int]) -> str:
+    """Address of the same PNG made small for a list of many; where its `size` is small already, of itself."""
+    address = job_png_url(workspace, file)
+    return address if max(size) <= PREVIEW_SIDE else address.replace(f"{PREFIX}/", f"{PREFIX}/small/", 1)
+
+
 def export_url(job_id: str) -> str:
     """Address of the file that an export's job made, however large: it is sent piece by piece."""
     return _url("exports", job_id)
@@ -79,6 +85,7 @@ def routes() -> list[Route]:
         Route(f"{PREFIX}/fits/{{dataset}}/{{choice}}/{{image_id}}", _fit_preview),
         Route(f"{PREFIX}/tokens/{{dataset}}", _count_tokens, methods=["POST"]),
         Route(f"{PREFIX}/exports/{{job}}", _export),
+        Route(f"{PREFIX}/small/{{area}}/{{job}}/{{file:path}}", _small_png),
         Route(f"{PREFIX}/{{area}}/{{job}}/{{file:path}}", _guarded(_job_png)),
     ]
 
@@ -106,12 +113,30 @@ def _guarded(find: Callable[[Workspace, dict[str, Any]], Path]) -> Callable[[Req
 
 
 def _fit_preview(request: Request) -> Response:
+    choice = request.path_params["choice"]
+    return _webp(request, _picture, lambda picture: fit.preview(picture, choice, PREVIEW_SIDE))
+
+
+def _small_png(request: Request) -> Response:
+    def shrunk(picture: Image.Image) -> Image.Image:
+        picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), reducing_gap=2.0)
+        return picture
+
+    return _webp(request, _job_png, shrunk)
+
+
+def _webp(
+    request: Request,
+    find: Callable[[Workspace, dict[str, str]], Path],
+    make: Callable[[Image.Image], Image.Image],
+) -> Response:
+    """What `make` gives of the picture that the request names, as a WebP that the browser keeps."""
     if not is_host_allowed(request.headers.get("host")):
         return PlainTextResponse("This host name is not served.", status_code=403)
     memory = io.BytesIO()
     try:
-        with Image.open(_picture(current_workspace(), request.path_params)) as picture:
-            fit.preview(picture, request.path_params["choice"], PREVIEW_SIDE).save(memory, "WEBP", quality=85)
+        with Image.open(find(current_workspace(), request.path_params)) as picture:
+            make(picture).save(memory, "WEBP", quality=85)
     except (UserError, OSError):
         return PlainTextResponse("There is no such picture.", status_code=404)
     return Response(memory.getvalue(), media_type="image/webp", headers={"Cache-Control": _FOREVER})

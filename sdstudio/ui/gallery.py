@@ -36,11 +36,13 @@ def gallery(
     on_select: Callable[[list[str]], None] | None = None,
     selected: Sequence[str] = (),
     revision: str = "",
+    on_more: Callable[[], None] | None = None,
 ) -> None:
     """Draw `items` in cells at least `cell` rem wide; `on_open(id)` runs before the page's next run.
 
     With `one_row` only as many are shown as fit beside each other. With `on_select(ids)` each picture can be chosen;
     `selected` counts at first and whenever `revision` is another one, else the browser's own choice does.
+    `on_more()` runs when the last picture comes near the window: further items can then be put behind these.
     """
 
     def opened() -> None:
@@ -52,6 +54,10 @@ def gallery(
         if on_select is not None:
             on_select(list(st.session_state[key].get("selected") or []))
 
+    def wanted_more() -> None:
+        if on_more is not None and st.session_state[key].get("more") == len(items):
+            on_more()
+
     data = {
         "items": [asdict(item) for item in items],
         "clickable": on_open is not None,
@@ -59,5 +65,6 @@ def gallery(
         "one_row": one_row,
         "selected": list(selected) if on_select is not None else None,
         "revision": revision,
+        "more": on_more is not None,
     }
-    _component(key=key, data=data, on_open_change=opened, on_selected_change=chosen)
+    _component(key=key, data=data, on_open_change=opened, on_selected_change=chosen, on_more_change=wanted_more)

@@ -1,4 +1,4 @@
-/* Pictures in a grid. Texts are set as text, never as HTML; a click sends the picture's id. With `selected` each cell has
+/* Pictures in a grid; those put behind the others are added to it. Texts are set as text, never as HTML; a click sends the picture's id. With `selected` each cell has
    a box to choose it; shift chooses all from the last one. */
 
 export default function ({ data, parentElement, setTriggerValue, setStateValue }) {
@@ -10,12 +10,31 @@ export default function ({ data, parentElement, setTriggerValue, setStateValue }
     gallery.selected = new Set(data.selected)
     gallery.querySelectorAll(".cell").forEach((cell) => mark(cell, gallery.selected.has(cell.dataset.id)))
   }
-  const drawn = JSON.stringify([data.items, data.clickable])
-  if (gallery.drawn === drawn) return
+  watchEnd(gallery, data.more && data.items.length, (shown) => setTriggerValue("more", shown))
+  const drawn = data.items.map((item) => JSON.stringify([item, data.clickable]))
+  const same = (gallery.drawn || []).filter((cell, place) => cell === drawn[place]).length
+  if (same === drawn.length && same === gallery.drawn?.length) return
+  const appended = same > 0 && same === gallery.drawn.length
   gallery.drawn = drawn
   const open = data.clickable && ((id) => setTriggerValue("open", id))
   const select = data.selected && createSelect(gallery, (ids) => setStateValue("selected", ids))
-  gallery.replaceChildren(...data.items.map((item) => createCell(item, open, select, gallery.selected)))
+  const cells = data.items.slice(appended ? same : 0).map((item) => createCell(item, open, select, gallery.selected))
+  if (appended) gallery.append(...cells)
+  else gallery.replaceChildren(...cells)
+}
+
+/* Says `shown` once when the end of so many pictures comes within two windows of the one that is seen. */
+function watchEnd(gallery, shown, say) {
+  if (gallery.shown === shown) return
+  gallery.shown = shown
+  gallery.watcher?.disconnect()
+  if (!shown) return
+  gallery.watcher = new IntersectionObserver((seen) => {
+    if (!seen.some((entry) => entry.isIntersecting)) return
+    gallery.watcher.disconnect()
+    say(shown)
+  }, { rootMargin: "0px 0px 200% 0px" })
+  requestAnimationFrame(() => gallery.lastElementChild && gallery.watcher.observe(gallery.lastElementChild))
 }
 
 function createSelect(gallery, send) {
