@@ -1,11 +1,13 @@
-"""The cells of a comparison that are made after it: what people answered in the rating room."""
+"""The cells of a comparison that are made after it: what people answered, and what was found in its pictures."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from sdstudio import registry
+from sdstudio.metrics.found import LOGO_FILE
 from sdstudio.metrics.sample import Sample
 from sdstudio.metrics.statistics import compare
+from sdstudio.ratings.store import RATINGS_FILE
 from sdstudio.results import Evaluation, Row
 from sdstudio.schema import Metric, MetricResult
 from sdstudio.views import View
@@ -13,13 +15,23 @@ from sdstudio.views import View
 
 def judged(evaluation: Evaluation, folder: Path) -> Evaluation:
     """`evaluation` with those cells as they are now: of its own metrics, and of others once they have a value."""
-    metrics = [metric for metric in registry.load("sdstudio.metrics").values() if "ratings" in metric.needs]
+    metrics = [
+        metric for metric in registry.load("sdstudio.metrics").values() if {"ratings", "pictures"} & set(metric.needs)
+    ]
+    asked = {cell.metric for cell in evaluation.results} & {metric.name for metric in metrics}
+    if not asked and not any(stamps(folder)):
+        return evaluation
     fresh = {(cell.metric, cell.model): cell for cell in cells(evaluation, folder, metrics)}
-    asked = {cell.metric for cell in evaluation.results} | {
-        cell.metric for cell in fresh.values() if cell.value is not None
-    }
+    asked |= {cell.metric for cell in fresh.values() if cell.value is not None}
     kept = [fresh.pop((cell.metric, cell.model), cell) for cell in evaluation.results]
     return replace(evaluation, results=(*kept, *(cell for cell in fresh.values() if cell.metric in asked)))
+
+
+def stamps(folder: Path) -> tuple[int, ...]:
+    """When people's answers and the last look were written, 0 for what is not there: they change with the cells."""
+    return tuple(
+        file.stat().st_mtime_ns if file.is_file() else 0 for file in (folder / RATINGS_FILE, folder / LOGO_FILE)
+    )
 
 
 def cells(evaluation: Evaluation, folder: Path, metrics: list[Metric]) -> list[MetricResult]:

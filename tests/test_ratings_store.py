@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_comparison import finished_comparison
 
-from sdstudio import registry
+from sdstudio import judging, registry
+from sdstudio.evaluation.boards import list_boards
 from sdstudio.metrics.sample import NOT_COMPUTED, Pictures, Sample
 from sdstudio.ratings import judged, store
 from sdstudio.ratings.deck import deal
 from sdstudio.ratings.store import Press, Session
-from sdstudio.results import Picture, Row
+from sdstudio.results import Picture, Row, read_evaluation
 from sdstudio.schema import ModelRef, UserError
+from sdstudio.workspace import Workspace
 
 PROMPTS = ("a man", "a cat", "a bus")
 
@@ -278,3 +281,17 @@ def test_a_second_look_does_not_count_but_tells_how_steady_a_rater_is(tmp_path: 
     done = store.add(tmp_path, session.id, presses)
     assert judged.steadiness(done).same == 0 and judged.steadiness(done).repeats == 6
     assert {share.yes for share in judged.shares([done]).values()} == {0}
+
+
+def test_the_scoreboard_shows_what_was_rated_after_the_comparison(tmp_path: Path) -> None:
+    ws = Workspace(tmp_path)
+    folder = finished_comparison(ws, seeds=1)
+    drawn = read_evaluation(folder).rows
+    assert judging.judged(read_evaluation(folder), folder) == read_evaluation(folder)
+    [board] = list_boards(ws)
+    assert board.metrics == ()
+    answer(folder, begin(folder, repeats=0), {drawn[1].pictures[0].file: "yes"}, drawn)
+    [board] = list_boards(ws)
+    assert [metric.name for metric in board.metrics] == ["crossed_eyes", "defect_rate"]
+    assert [line.cells["crossed_eyes"].result.value for line in board.lines] == pytest.approx([0, 1 / 3])
+    assert board.lines[1].cells["crossed_eyes"].result.versus_base.difference == pytest.approx(1 / 3)

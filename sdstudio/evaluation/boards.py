@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
-from sdstudio import registry
+from sdstudio import judging, registry
 from sdstudio.evaluation.figures import Figures, figures
 from sdstudio.ranking import Ranking, rank
 from sdstudio.results import FLOOR, RESULTS_FILE, Evaluation, Row, read_evaluation
@@ -78,15 +78,15 @@ def read_evaluations(ws: Workspace) -> dict[str, Evaluation]:
     found = {}
     for file in ws.evaluations.glob(f"*/{RESULTS_FILE}"):
         try:
-            found[file.parent.name] = _read(file.parent, file.stat().st_mtime_ns)
+            found[file.parent.name] = _read(file.parent, file.stat().st_mtime_ns, judging.stamps(file.parent))
         except (UserError, FileNotFoundError):  # not one of this version's, or deleted meanwhile
             continue
     return found
 
 
 @lru_cache(maxsize=200)
-def _read(folder: Path, stamp: int) -> Evaluation:
-    return read_evaluation(folder)
+def _read(folder: Path, stamp: int, judged: tuple[int, ...]) -> Evaluation:
+    return judging.judged(read_evaluation(folder), folder)
 
 
 def _board(ws: Workspace, hash: str, evaluations: Mapping[str, Evaluation]) -> Board:

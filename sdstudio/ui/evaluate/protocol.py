@@ -3,6 +3,7 @@
 import streamlit as st
 
 from sdstudio import jobs
+from sdstudio.judging import judged
 from sdstudio.results import read_evaluation
 from sdstudio.ui.evaluate.comparison import show_evaluation, show_log
 from sdstudio.ui.evaluate.setting_up import show_form
@@ -30,4 +31,4 @@ def show(workspace: Workspace) -> None:
         follow(workspace, table, lambda job: show_log(job))
         job = jobs.get_job(workspace, table)
         if job.state == "succeeded":
-            show_evaluation(workspace, job, read_evaluation(job.folder))
+            show_evaluation(workspace, job, judged(read_evaluation(job.folder), job.folder))
