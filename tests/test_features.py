@@ -13,6 +13,7 @@ from transformers import CLIPModel
 from sdstudio import registry
 from sdstudio.features.cache import CachedEncoder
 from sdstudio.features.clip import ClipEncoder, load
+from sdstudio.features.memory import all_finite, rows
 from sdstudio.models import STARTER
 from sdstudio.schema import UserError
 
@@ -126,3 +127,18 @@ def test_wrong_models_and_pictures_are_one_sentence(
         load("nobody/such-a-clip")
     with pytest.raises(UserError, match=r"broken\.png cannot be read"):
         encoder.images([tmp_path / "broken.png"])
+
+
+def test_features_larger_than_memory_lie_in_a_file(
+    encoder: ClipEncoder, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = CachedEncoder(encoder, tmp_path / "cache")
+    before = cached.images(files)
+    monkeypatch.setattr("sdstudio.features.memory.LIMIT", 1000)
+    after = cached.images(files)
+    assert isinstance(after.pooled, np.memmap) and not isinstance(before.pooled, np.memmap)
+    assert np.array_equal(after.pooled, before.pooled) and np.array_equal(after.embedding, before.embedding)
+    taken = rows(after.pooled, [3, 1, 2])
+    assert isinstance(taken, np.memmap) and np.array_equal(taken, before.pooled[[3, 1, 2]])
+    taken[1, 5] = np.nan
+    assert all_finite(after.pooled) and not all_finite(taken)

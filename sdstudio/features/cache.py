@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from sdstudio.features.encoding import BATCH, Array, Encoder, ImageFeatures, TextEncoder
+from sdstudio.features.memory import room
 from sdstudio.models import sha256_file
 from sdstudio.workspace import atomic_write
 
@@ -25,21 +26,24 @@ class CachedEncoder:
         self.encoder, self.folder = encoder, folder
 
     def images(self, paths: Sequence[Path]) -> ImageFeatures:
-        """Features of picture files (at least one), in their order."""
-        pooled, embedding = [], []
+        """Features of picture files (at least one), in their order; beyond a gigabyte they lie in a file."""
+        first = self._batch(paths[:1])[0]
+        pooled, embedding = (room((len(paths), len(first[name]))) for name in ("pooled", "embedding"))
         for start in range(0, len(paths), BATCH):
-            batch = paths[start : start + BATCH]
-            files = [self._file(sha256_file(path)) for path in batch]
-            found = {file: entry for file in files if (entry := _read(file))}
-            missing = {file: path for file, path in zip(files, batch, strict=True) if file not in found}
-            if missing:
-                fresh = self.encoder.images(list(missing.values()))
-                for file, one, other in zip(missing, fresh.pooled, fresh.embedding, strict=True):
-                    found[file] = {"pooled": one, "embedding": other}
-                    atomic_write(file, save(found[file]))
-            pooled += [found[file]["pooled"] for file in files]
-            embedding += [found[file]["embedding"] for file in files]
-        return ImageFeatures(np.stack(pooled), np.stack(embedding))
+            for place, entry in enumerate(self._batch(paths[start : start + BATCH]), start):
+                pooled[place], embedding[place] = entry["pooled"], entry["embedding"]
+        return ImageFeatures(pooled, embedding)
+
+    def _batch(self, paths: Sequence[Path]) -> list[dict[str, Array]]:
+        files = [self._file(sha256_file(path)) for path in paths]
+        found = {file: entry for file in files if (entry := _read(file))}
+        missing = {file: path for file, path in zip(files, paths, strict=True) if file not in found}
+        if missing:
+            fresh = self.encoder.images(list(missing.values()))
+            for file, one, other in zip(missing, fresh.pooled, fresh.embedding, strict=True):
+                found[file] = {"pooled": one, "embedding": other}
+                atomic_write(file, save(found[file]))
+        return [found[file] for file in files]
 
     def texts(self, texts: Sequence[str]) -> Array:
         """Unit embeddings (N, P) of `texts` (at least one), in their order; P is 0 for an encoder that reads none."""

@@ -1,7 +1,10 @@
 """How much pictures of one prompt differ from each other: DreamBooth's DIV."""
 
+from dataclasses import replace
+
 import numpy as np
 
+from sdstudio.features.memory import all_finite
 from sdstudio.metrics.perceptual import lpips_between
 from sdstudio.metrics.sample import REFUSED, Sample, mean_over_prompts, part
 from sdstudio.schema import Metric, MetricResult
@@ -14,7 +17,7 @@ def compute(sample: Sample) -> MetricResult:
     A prompt of one picture says nothing and is left out; refused where no prompt has two.
     """
     pictures = sample.generated
-    if not np.isfinite(pictures.pooled).all():
+    if not all_finite(pictures.pooled):
         reason = "some features are not finite"
         return sample.result("diversity", None, n_generated=len(pictures), flags=(f"{REFUSED}: {reason}",))
     groups, values = np.array(pictures.groups), np.full(len(pictures), np.nan)
@@ -27,7 +30,8 @@ def compute(sample: Sample) -> MetricResult:
     if not len(counted):
         reason = "no prompt has 2 pictures; give the protocol more seeds"
         return sample.result("diversity", None, n_generated=len(pictures), flags=(f"{REFUSED}: {reason}",))
-    found = mean_over_prompts(values[counted], part(pictures, counted))
+    named = part(replace(pictures, pooled=pictures.pooled[:, :0]), counted)
+    found = mean_over_prompts(values[counted], named)
     alone = len(pictures) - len(counted)
     flags = (f"{count(alone, 'picture')} left out: the only one of its prompt",) if alone else ()
     return sample.result(

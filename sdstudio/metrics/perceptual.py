@@ -4,13 +4,14 @@ import numpy as np
 
 from sdstudio.metrics.sample import Array
 
-_COLUMNS = 1 << 16
+_ELEMENTS = 1 << 23
 
 
 def lpips_between(first: Array, second: Array) -> Array:
     """The distance of every pair: (N₁, D), (N₂, D) → (N₁, N₂), in float64; by blocks of columns, as D is large."""
     squares = np.zeros((len(first), len(second)))
-    for start in range(0, first.shape[1], _COLUMNS):
-        one, other = (np.asarray(part[:, start : start + _COLUMNS], np.float64) for part in (first, second))
+    columns = max(_ELEMENTS // max(len(first), len(second), 1), 1)
+    for start in range(0, first.shape[1], columns):
+        one, other = (np.asarray(part[:, start : start + columns], np.float64) for part in (first, second))
         squares += np.sum(one**2, 1)[:, None] + np.sum(other**2, 1)[None] - 2 * one @ other.T
     return np.asarray(np.maximum(squares, 0))

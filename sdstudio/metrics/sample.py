@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sdstudio.features.memory import all_finite, rows
 from sdstudio.metrics.statistics import prompt_means, t_interval
 from sdstudio.schema import MetricResult
 
@@ -51,7 +52,7 @@ def part(pictures: Pictures, places: npt.NDArray[np.intp]) -> Pictures:
     texts = pictures.text[places] if len(pictures.text) else pictures.text
     return replace(
         pictures,
-        pooled=pictures.pooled[places],
+        pooled=rows(pictures.pooled, places),
         image=pictures.image[places],
         text=texts,
         groups=tuple(pictures.groups[place] for place in places),
@@ -167,7 +168,7 @@ def between(
     if drawn is None or real is None or min(len(drawn), len(real)) < fewest:
         refusal = f"{REFUSED}: at least {fewest} generated and {fewest} reference pictures are needed"
         return cell(None, flags=(refusal,))
-    if not (np.isfinite(drawn.pooled).all() and np.isfinite(real.pooled).all()):
+    if not (all_finite(drawn.pooled) and all_finite(real.pooled)):
         return cell(None, flags=(f"{REFUSED}: some features are not finite",))
     found = measure(drawn, real)
     flags = found.flags + sample.reference_flags
