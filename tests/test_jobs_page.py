@@ -273,7 +273,7 @@ def test_a_push_asks_for_its_token_before_it_goes_on(workspace: Workspace, monke
         app.menu_button(key=f"menu-{job.id}").click(act).run()
     assert not app.exception and handed == [] and queue_order(workspace) == []
     [field] = [field for field in app.text_input if field.label == "Token"]
-    field.set_value("hf_secret").run()
+    field.set_value("hf_secret")
     app.button(key=f"begin-{job.id}").click().run()
     assert not app.exception and handed == [{"HF_TOKEN": "hf_secret"}]
     assert len(queue_order(workspace)) == 1

@@ -8,7 +8,7 @@ from sdstudio.datasets import stage_uploads
 from sdstudio.schema import ImportConfig, from_json
 from sdstudio.ui.annotate.jobs_view import start
 from sdstudio.ui.forms import config_form
-from sdstudio.ui.hub_token import secrets_of, token_field
+from sdstudio.ui.hub_token import secrets_of, token_form
 from sdstudio.ui.session import told
 from sdstudio.workspace import Workspace, check_name
 
@@ -56,9 +56,10 @@ def add_pictures(workspace: Workspace, dataset: str) -> None:
                 bring_in(workspace, into, path.strip(), options, "detect")
     with hub:
         name = st.text_input("Name on the Hub", key="import-hub", placeholder="owner/name")
-        token = token_field("Only for a private set; without one here, that of this machine's login is taken.")
         options = config_form(ImportConfig, key="import-from-hub", skip=ALWAYS | {"caption_lines", "kohya_folders"})
-        if st.button("Import", key="import-hub-start", type="primary"):
+        help = "Only for a private set; without one here, that of this machine's login is taken."
+        token = token_form("Import", help, key="import-hub-start")
+        if token is not None:
             with told():
                 bring_in(workspace, into, name.strip(), options, "hub", token)
 

@@ -7,7 +7,7 @@ from sdstudio.datasets.push import PushPlan, plan_push
 from sdstudio.schema import PushConfig, from_json
 from sdstudio.ui.annotate.jobs_view import start
 from sdstudio.ui.forms import config_form
-from sdstudio.ui.hub_token import secrets_of, token_field
+from sdstudio.ui.hub_token import secrets_of, token_form
 from sdstudio.ui.session import told
 from sdstudio.ui.text import count, literal, size
 from sdstudio.workspace import Workspace
@@ -22,11 +22,12 @@ def push(workspace: Workspace, store: DatasetStore) -> None:
 
 def show_form(workspace: Workspace, store: DatasetStore) -> None:
     values = config_form(PushConfig, key=f"push.{store.name}", skip={"dataset"}, defaults={"repository": store.name})
-    token = token_field("The token needs write access; without one here, that of this machine's login is taken.")
     with told():
         config = from_json(PushConfig, {**values, "dataset": store.name})
         show_plan(plan_push(workspace, config))
-        if st.button("Push", key="push", type="primary", icon=":material/cloud_upload:"):
+        help = "The token needs write access; without one here, that of this machine's login is taken."
+        token = token_form("Push", help, key="push", icon=":material/cloud_upload:")
+        if token is not None:
             start(workspace, "push", config, f"Push {store.name} to the Hub", secrets_of(token))
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from sdstudio import jobs
 from sdstudio.schema import Job, UserError
-from sdstudio.ui.hub_token import secrets_of, token_field
+from sdstudio.ui.hub_token import secrets_of, token_form
 from sdstudio.ui.jobs.describe import title_of
 from sdstudio.ui.session import put_in_address, told
 from sdstudio.ui.text import count, literal, size
@@ -128,8 +128,9 @@ def _ask_for_token(workspace: Workspace, job: Job, what: str) -> None:
     @st.dialog(f"{what}?", icon=":material/cloud:", on_dismiss=_no_token_asked)
     def ask() -> None:
         st.text(title_of(job))
-        token = token_field("It is kept nowhere. Without one here, that of this machine's login is taken.")
-        if st.button(what, key=f"begin-{job.id}", type="primary"):
+        help = "It is kept nowhere. Without one here, that of this machine's login is taken."
+        token = token_form(what, help, key=f"begin-{job.id}")
+        if token is not None:
             with told():
                 BEGIN[what](workspace, job.id, secrets_of(token))
                 _no_token_asked()

@@ -11,7 +11,7 @@ from sdstudio.models import resolve_checkpoint
 from sdstudio.schema import ExportConfig, Job, PublishConfig, UserError, from_json
 from sdstudio.ui.files import export_url
 from sdstudio.ui.forms import config_form
-from sdstudio.ui.hub_token import secrets_of, token_field
+from sdstudio.ui.hub_token import secrets_of, token_form
 from sdstudio.ui.job_card import POLL_SECONDS, is_live
 from sdstudio.ui.session import told
 from sdstudio.ui.text import literal, size
@@ -38,8 +38,11 @@ def publish_dialog(workspace: Workspace, ref: str) -> None:
     form = _choose_form(workspace, ref, "publish")
     values = config_form(PublishConfig, key="publish", skip=IN_PLACE)
     st.caption("A card goes with it: trigger, samples, settings, and the figures of the comparisons it was in.")
-    token = token_field("The token needs write access; without one here, that of this machine's login is taken.")
-    if form and st.button("Send", type="primary", icon=":material/cloud_upload:", key="publish-start"):
+    if not form:
+        return
+    help = "The token needs write access; without one here, that of this machine's login is taken."
+    token = token_form("Send", help, key="publish-start", icon=":material/cloud_upload:")
+    if token is not None:
         with told():
             config = from_json(PublishConfig, {**values, "checkpoint": ref, "format": form})
             jobs.submit(workspace, "publish", config, f"{_step(ref)} to the Hub", secrets_of(token))
