@@ -15,7 +15,7 @@ from jobs_helpers import plain_pictures
 from PIL import Image
 
 from sdstudio.bulk import captioning, evaluating, generating, spreading
-from sdstudio.bulk.spreading import LEDGER_FOLDER, Ledger, Row, spread
+from sdstudio.bulk.spreading import LEDGER_FOLDER, Batches, Ledger, Row, spread, taken_in
 from sdstudio.datasets import DatasetStore, create_dataset
 from sdstudio.engine.generate import run_generate
 from sdstudio.evaluation import run_evaluate
@@ -75,6 +75,25 @@ def test_a_stop_is_heard_after_what_came_was_entered(context: JobContext) -> Non
     (context.folder / STOP_FILE).touch()
     assert not spread(context, numbers(10), Doubler, {"factor": 2}, 3, lambda rows: None, "numbers")
     assert len(Ledger(context.folder / LEDGER_FOLDER).ids()) == 3
+
+
+class Refuser:
+    def __init__(self, at: str) -> None:
+        self._at = at
+        if at == "start":
+            raise UserError("its weights are missing")
+
+    def __call__(self, rows: list[Row]) -> list[Row]:
+        if self._at == "work":
+            raise UserError("its weights are missing")
+        return rows
+
+
+@pytest.mark.parametrize("at", ["start", "work"])
+def test_what_a_process_of_the_cluster_refuses_reaches_the_person(at: str) -> None:
+    with pytest.raises(UserError, match="its weights are missing"):
+        taken_in(Batches(Refuser, {"at": at})(numbers(2)))
+    assert taken_in(Batches(Refuser, {"at": "never"})(numbers(2))) == numbers(2).to_pylist()
 
 
 @pytest.fixture

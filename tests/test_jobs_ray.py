@@ -211,5 +211,14 @@ def test_a_bulk_comparison_has_the_numbers_of_one_machine(ws: Workspace, address
     ]
 
 
+def test_what_a_machine_of_the_cluster_refuses_is_said(ws: Workspace, address: str, tmp_path: Path) -> None:
+    plain_pictures(ws, 4, captioned=False)
+    tell(ws, address=address, resources={"CPU": 0})
+    config = CaptionConfig(dataset="set", options={"model": str(tmp_path)})
+    ended = jobs.wait(ws, jobs.submit(ws, "caption", config, placement=RAY).id, WAIT)
+    assert ended.state == "failed", jobs.read_log(ended)
+    assert "BLIP" in ended.error and str(tmp_path) in ended.error and "unforeseen" not in ended.error
+
+
 def pixels(folder: Path) -> dict[str, bytes]:
     return {path.name: Image.open(path).tobytes() for path in folder.glob("*.png")}

@@ -6,6 +6,7 @@ caught between the two is made again, and what takes it up finds it there alread
 """
 
 import io
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sdstudio.jobs.context import JobContext
+from sdstudio.schema import UserError
 from sdstudio.workspace import atomic_write
 
 Row = dict[str, Any]
@@ -25,6 +27,7 @@ MANIFEST_FILE = "manifest.parquet"
 LEDGER_FOLDER = "ledger"
 BATCHES_PER_BLOCK = 4
 """A block is what a machine gets at a time, and what is made again when the machine dies."""
+REFUSED = "refused"
 READER = {"num_cpus": 0.25}
 """What reading the manifest takes: little, since where it finds no room beside the makers, Ray waits for ever."""
 
@@ -100,10 +103,11 @@ def _made(manifest: Path, maker: type[Maker], arguments: dict[str, Any], batch_s
 
     ray.init(log_to_driver=False, ignore_reinit_error=True)
     ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # the job's log is for what the job says
     actors, resources = _room(ray.cluster_resources())
     table = ray.data.read_parquet(str(manifest), ray_remote_args=READER)
     made = table.repartition(target_num_rows_per_block=batch_size * BATCHES_PER_BLOCK).map_batches(
-        _Batches,
+        Batches,
         fn_constructor_args=(maker, arguments),
         batch_size=batch_size,
         batch_format="pyarrow",
@@ -111,7 +115,7 @@ def _made(manifest: Path, maker: type[Maker], arguments: dict[str, Any], batch_s
         **resources,
     )
     for table in made.iter_batches(batch_size=None, batch_format="pyarrow"):
-        yield table.to_pylist()
+        yield taken_in(table)
 
 
 def _room(cluster: dict[str, float]) -> tuple[int, dict[str, float]]:
@@ -122,11 +126,28 @@ def _room(cluster: dict[str, float]) -> tuple[int, dict[str, float]]:
     return max(1, int(cpus) - 1), {"num_cpus": min(1.0, cpus / 2)}
 
 
-class _Batches:
-    """A maker as Ray calls it."""
+class Batches:
+    """A maker as Ray calls it. What it refuses comes back as a row: of an exception Ray passes on the text alone."""
 
     def __init__(self, maker: type[Maker], arguments: dict[str, Any]) -> None:
-        self._make = maker(**arguments)
+        self._refused = ""
+        try:
+            self._make = maker(**arguments)
+        except UserError as error:
+            self._refused = str(error)
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        return pa.Table.from_pylist(self._make(table.to_pylist()))
+        try:
+            rows = [{REFUSED: self._refused}] if self._refused else self._make(table.to_pylist())
+        except UserError as error:
+            rows = [{REFUSED: str(error)}]
+        return pa.Table.from_pylist(rows)
+
+
+def taken_in(table: pa.Table) -> list[Row]:
+    """The rows of what a `Batches` made; the UserError that one of them stands for."""
+    rows: list[Row] = table.to_pylist()
+    for row in rows:
+        if row.get(REFUSED):
+            raise UserError(row[REFUSED])
+    return rows
