@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from sdstudio import registry
-from sdstudio.datasets import open_dataset
+from sdstudio.datasets import DatasetStore, open_dataset
 from sdstudio.datasets.places import pictures_at
 from sdstudio.datasets.tokens import CaptionTokenizer, load_tokenizer
 from sdstudio.methods.parts import Facts
@@ -19,7 +19,7 @@ SIDE_STEP = 8
 """The latents of Stable Diffusion have a side of an eighth of the picture's."""
 
 
-def check_run(ws: Workspace, config: TrainConfig, captions: list[str]) -> None:
+def check_run(ws: Workspace, config: TrainConfig, captions: Sequence[str]) -> None:
     """Ask of a run everything that can be known before it starts; a UserError for the first that would fail."""
     if config.loop.resolution % SIDE_STEP:
         raise UserError(
@@ -31,6 +31,25 @@ def check_run(ws: Workspace, config: TrainConfig, captions: list[str]) -> None:
     if config.loop.weighted_captions:
         _check_weights(captions, config.loop.shuffle_tags)
     check_method(ws, config, captions)
+
+
+def captions_of(ws: Workspace, dataset: str, snapshot: str) -> Sequence[str]:
+    """The captions that a run on the dataset, or a snapshot of it, would learn; read again only after a change."""
+    changed = 0 if snapshot else last_change(open_dataset(ws, dataset))
+    return _captions(ws.root, dataset, snapshot, changed)
+
+
+@lru_cache(maxsize=2)
+def _captions(root: Path, dataset: str, snapshot: str, changed: int) -> tuple[str, ...]:
+    store = open_dataset(Workspace(root), dataset)
+    if not snapshot:
+        return tuple(store.trained_captions())
+    return tuple(image.caption for image in store.load_snapshot(snapshot).images if image.caption.strip())
+
+
+def last_change(store: DatasetStore) -> int:
+    """When something was last written into the dataset's database, in nanoseconds since the epoch."""
+    return max(file.stat().st_mtime_ns for file in store.folder.glob("captions.db*"))
 
 
 def _check_weights(captions: Sequence[str], shuffled: bool) -> None:
@@ -68,7 +87,7 @@ def _check_mix(ws: Workspace, config: TrainConfig) -> None:
             raise UserError(f"The dataset {name!r}, which is mixed in, has no pictures: import some, or leave it out.")
 
 
-def check_method(ws: Workspace, config: TrainConfig, captions: list[str]) -> None:
+def check_method(ws: Workspace, config: TrainConfig, captions: Sequence[str]) -> None:
     """Ask the config's method whether it can learn from these captions; a UserError when it cannot."""
     method: Method = registry.load("sdstudio.methods")[config.method]
     if method.check is None:
@@ -80,12 +99,12 @@ def check_method(ws: Workspace, config: TrainConfig, captions: list[str]) -> Non
     method.check(options, facts)
 
 
-def facts_of(ws: Workspace, base_model: str, captions: list[str]) -> Facts:
+def facts_of(ws: Workspace, base_model: str, captions: Sequence[str]) -> Facts:
     """What can be known of the base model without loading it."""
     folder = local_folder(ws, base_model)
     tokenizer = tokenizer_of(folder)
     return Facts(
-        captions=captions,
+        captions=list(captions),
         tokens=partial(pieces, tokenizer) if tokenizer else None,
         layers=_unet_names(folder),
         pictures=partial(pictures_at, ws),

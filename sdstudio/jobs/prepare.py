@@ -84,17 +84,12 @@ def publish(ws: Workspace, config: PublishConfig) -> PublishConfig:
 
 
 def train(ws: Workspace, config: TrainConfig) -> TrainConfig:
-    from sdstudio.datasets import open_dataset
     from sdstudio.models import resolve_base_model
-    from sdstudio.readiness import check_run
+    from sdstudio.readiness import captions_of, check_run
 
-    images: Sequence[CaptionedImage]
-    if config.snapshot:
-        images = open_dataset(ws, config.dataset).load_snapshot(config.snapshot).images
-    else:
-        images = _images(ws, config.dataset)
-    captions = [image.caption for image in images if image.caption.strip() and not image.excluded]
+    captions = captions_of(ws, config.dataset, config.snapshot)
     if not captions:
+        _images(ws, config.dataset)  # says so where there are no pictures either
         raise UserError(
             f"No picture of the dataset {config.dataset!r} has a caption; write some, or draft them with "
             f"`sdstudio caption --dataset {config.dataset}`."

@@ -1,6 +1,7 @@
 """What methods are made of: examples, groups of parameters, and the words that call what is learned."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,7 +167,7 @@ def named_trigger(captions: list[str], options: Any) -> str:
 def identifier_of(captions: list[str], given: str) -> str:
     """The identifier that a person gave, or else the commonest first word of the captions; empty when there is none."""
     words = [word for word in map(first_word, captions) if word]
-    return given.strip() or max(words, key=words.count, default="")
+    return given.strip() or next((word for word, _ in Counter(words).most_common(1)), "")
 
 
 def check_single_token(identifier: str, tokens: Callable[[str], list[str]] | None) -> None:

@@ -9,7 +9,7 @@ from sdstudio.datasets import DatasetInfo, DatasetStore, open_dataset, preflight
 from sdstudio.datasets.preflight import Finding, Level
 from sdstudio.datasets.query import Query
 from sdstudio.options import describe
-from sdstudio.readiness import local_folder
+from sdstudio.readiness import last_change, local_folder
 from sdstudio.schema import ExtraDataset, UserError
 from sdstudio.ui.annotate.check import LEVELS
 from sdstudio.ui.files import thumb_url
@@ -63,11 +63,6 @@ def show_findings(store: DatasetStore, side: int) -> None:
 def _check(store: DatasetStore, side: int) -> tuple[Finding, ...]:
     """The findings, looked for again only after the dataset or the side has changed."""
     return _findings(str(store.folder), last_change(store), side, _store=store)
-
-
-def last_change(store: DatasetStore) -> int:
-    """When something was last written into the dataset's database, in nanoseconds since the epoch."""
-    return max(file.stat().st_mtime_ns for file in store.folder.glob("captions.db*"))
 
 
 @st.cache_resource(max_entries=8, show_spinner="Looking at every picture…")

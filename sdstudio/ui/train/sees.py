@@ -15,10 +15,10 @@ from typing import Any
 import streamlit as st
 
 from sdstudio.datasets import open_dataset
+from sdstudio.readiness import last_change
 from sdstudio.schema import TrainConfig, UserError, to_json
 from sdstudio.ui.session import told
 from sdstudio.ui.text import count
-from sdstudio.ui.train.data import last_change
 from sdstudio.workspace import ENV_VAR, Workspace, read_json, write_json
 
 SEEN_FILE = "seen.json"
