@@ -6,8 +6,9 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from sdstudio import registry
-from sdstudio.datasets import DatasetStore, open_dataset
+from sdstudio.datasets import open_dataset
 from sdstudio.datasets.places import pictures_at
+from sdstudio.datasets.store import DatasetStore
 from sdstudio.datasets.tokens import CaptionTokenizer, load_tokenizer
 from sdstudio.methods.parts import Facts
 from sdstudio.models import read_checkpoint, resolve_base_model, resolve_checkpoint
