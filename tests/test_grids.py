@@ -208,6 +208,8 @@ def test_the_sheet_and_the_table_hold_every_cell(tiny: Path, ws: Workspace) -> N
     empty = draw_sheet(config, ctx.folder)
     assert run_grid(config, ctx)
     sheet, files = draw_sheet(config, ctx.folder), read_cells(ctx.folder)
+    assert Image.open(ctx.folder / "sheet-001.png").tobytes() == sheet.tobytes()
+    assert (ctx.folder / "cells.csv").read_text() == table(config, ctx.folder).replace("\r\n", "\n")
     assert sheet.width > 3 * 8 * SIDE and sheet.height > 2 * 8 * SIDE and empty.size != sheet.size
     rows = list(csv.DictReader(io.StringIO(table(config, ctx.folder))))
     assert [(row["Guidance scale"], row["Prompt, replaced"]) for row in rows] == [

@@ -68,6 +68,12 @@ def _drawn(job: Job) -> tuple[dict[str, Any], str]:
     return {"files": files}, "\n".join(files)
 
 
+def _grid(job: Job) -> tuple[dict[str, Any], str]:
+    made = [str(job.folder / name) for name in sorted(path.name for path in job.folder.glob("sheet-*.png"))]
+    table = str(job.folder / "cells.csv")
+    return {**_drawn(job)[0], "sheets": made, "table": table}, "\n".join([*made, table])
+
+
 def _compared(job: Job) -> tuple[dict[str, Any], str]:
     from sdstudio.results import read_evaluation, results_text
 
@@ -88,6 +94,7 @@ MADE: dict[JobKind, Callable[[Job], tuple[dict[str, Any], str]]] = {
     "caption": _captioned,
     "train": _trained,
     "generate": _drawn,
+    "grid": _grid,
     "evaluate": _compared,
     "publish": _published,
 }

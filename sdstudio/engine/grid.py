@@ -9,20 +9,21 @@ from pathlib import Path
 from sdstudio.engine.drawing import draw_with
 from sdstudio.engine.generate import flag_logger
 from sdstudio.engine.pool import ModelPool
-from sdstudio.grids import Cell, cells, read_cells
+from sdstudio.grids import Cell, cells, draw_sheet, read_cells, table
 from sdstudio.grids.sheet import CELLS_FILE
 from sdstudio.jobs.context import JobContext
 from sdstudio.schema import GeneratedImage, GridConfig, to_json
 from sdstudio.start_pictures import open_start
 from sdstudio.words import count
-from sdstudio.workspace import append_json
+from sdstudio.workspace import append_json, atomic_write
 
 
 def run_grid(config: GridConfig, ctx: JobContext) -> bool:
     """Draw every cell of a checked grid into the job's folder; False when it was asked to stop.
 
     A picture that any batch of the workspace holds, drawn from the same weights with the same settings, is taken over.
-    Which file is in which cell is told in `cells.jsonl` as soon as it is.
+    Which file is in which cell is told in `cells.jsonl` as soon as it is; in the end there are labelled sheets and a
+    table as files.
     """
     planned = cells(ctx.workspace, config)
     start = open_start(ctx.workspace, config.base.start) if config.base.start else None
@@ -53,6 +54,11 @@ def run_grid(config: GridConfig, ctx: JobContext) -> bool:
                 if len(images) < len(waiting):
                     ctx.log(f"Stopped after {done} of {count(len(planned), 'cell')}; what is drawn is kept.")
                     return False
+    ctx.progress(done, len(planned), "pictures", "writing the sheets")
+    for number in range(len(config.axes[2].values) if len(config.axes) > 2 else 1):
+        draw_sheet(config, ctx.folder, number).save(ctx.folder / f"sheet-{number + 1:03d}.png")
+    atomic_write(ctx.folder / "cells.csv", table(config, ctx.folder))
+    ctx.progress(done, len(planned), "pictures")
     return True
 
 

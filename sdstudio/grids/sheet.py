@@ -13,7 +13,7 @@ from sdstudio.schema import Axis, GridConfig
 from sdstudio.workspace import read_json_lines
 
 CELLS_FILE = "cells.jsonl"
-LARGEST = 16_000
+LARGEST = 12_000
 """Pixels along a side of a sheet at most; its pictures are made smaller beyond that."""
 _GAP, _INK, _PAPER, _MISSING = 8, (32, 32, 32), (255, 255, 255), (232, 232, 232)
 

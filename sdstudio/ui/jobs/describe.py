@@ -9,8 +9,10 @@ from sdstudio.ui.text import duration, size
 KINDS: dict[str, tuple[str, str]] = {
     "train": ("Training", ":material/model_training:"),
     "generate": ("Pictures", ":material/brush:"),
+    "grid": ("Grid", ":material/grid_on:"),
     "evaluate": ("Comparison", ":material/analytics:"),
     "logo": ("Logo", ":material/badge:"),
+    "shift": ("Shift", ":material/scatter_plot:"),
     "caption": ("Captions", ":material/edit_note:"),
     "try": ("Captions tried", ":material/labs:"),
     "import": ("Import", ":material/add_photo_alternate:"),

@@ -10,6 +10,7 @@ from sdstudio.workspace import read_json
 PLACES: dict[str, tuple[str, str, str]] = {
     "train": ("train", "run", "Open the run"),
     "generate": ("generate", "batch", "Open the pictures"),
+    "grid": ("generate", "grid", "Open the grid"),
     "evaluate": ("evaluate", "table", "Open the comparison"),
     "caption": ("annotate", "job", "Open the dataset"),
     "import": ("annotate", "job", "Open the dataset"),
@@ -42,7 +43,7 @@ def _address(job: Job, page: str, name: str) -> dict[str, str]:
     if job.kind in ("export", "publish"):
         folder, _, rest = _setting(job, "checkpoint").partition("/")
         return {name: rest.split("/")[0] if folder == "runs" else folder}
-    return {name: job.id}
+    return {name: job.id} | ({"view": "Grid"} if job.kind == "grid" else {})
 
 
 def _setting(job: Job, name: str) -> str:
