@@ -96,15 +96,25 @@ def check_name(name: str, what: str) -> str:
 def safe_join(root: Path, *parts: str) -> Path:
     """`root/parts…`, resolved; a UserError when it would leave `root`, or no file can have such a name."""
     base = root.resolve()
-    try:
-        path = base.joinpath(*parts).resolve()
-        path.exists()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"No file can be at {'/'.join(parts)!r}: {reason}.") from error
+    path = _resolved(base.joinpath(*parts))
     if not path.is_relative_to(base):
         raise UserError(f"The path {'/'.join(parts)!r} leaves the folder {base}.")
     return path
+
+
+def typed_path(text: str) -> Path:
+    """The path that a person wrote, '~' understood, resolved; a UserError when no file can have such a name."""
+    return _resolved(Path(text))
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        found = path.expanduser().resolve()
+        found.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, odd characters, an unknown ~user
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"No file can be at {str(path)!r}: {reason}.") from error
+    return found
 
 
 def new_id(label: str = "") -> str:

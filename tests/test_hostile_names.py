@@ -129,6 +129,8 @@ def try_names(studio: Workspace, monkeypatch: pytest.MonkeyPatch, count: int) ->
         @example("a" * 300)
         @example("\ud800")
         @example("..")
+        @example("~nobody.txt")
+        @example("\0.txt")
         @example("")
         def each(name: str) -> None:
             knock(studio, name)

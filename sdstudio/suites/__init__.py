@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sdstudio.schema import UserError
 from sdstudio.words import count
-from sdstudio.workspace import Workspace, atomic_write, check_name
+from sdstudio.workspace import Workspace, atomic_write, check_name, typed_path
 
 SUBJECT = "{subject}"
 SUFFIXES = (".txt", ".csv")
@@ -62,7 +62,7 @@ def list_suites(ws: Workspace) -> tuple[list[Suite], list[str]]:
 def load(ws: Workspace, name: str) -> Suite:
     """The suite of this name, or in this file. Raises UserError for one that is not there or not valid."""
     if Path(name).suffix.lower() in SUFFIXES:
-        return _read(Path(name).expanduser())
+        return _read(typed_path(name))
     for folder in (ws.suites, _BUNDLED):
         for suffix in SUFFIXES:
             if (folder / f"{check_name(name, 'suite')}{suffix}").is_file():
