@@ -55,7 +55,7 @@ MAY_IMPORT = {
     "readiness": {"schema", "workspace", "registry", "models", "datasets", "methods", "prompts"},
     "jobs": {
         "schema", "workspace", "registry", "models", "datasets", "evaluation", "readiness", "plan", "exporting",
-        "publishing", "prompts", "words", "start_pictures", "grids", "logos",
+        "publishing", "prompts", "words", "start_pictures", "grids", "logos", "shifts",
     },
 }  # fmt: skip
 

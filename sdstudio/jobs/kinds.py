@@ -23,6 +23,7 @@ from sdstudio.schema import (
     Protocol,
     PublishConfig,
     PushConfig,
+    ShiftConfig,
     TrainConfig,
     TryCaptionsConfig,
     UserError,
@@ -103,6 +104,7 @@ KINDS: dict[JobKind, Kind] = {
         prepare=prepare.evaluate,
     ),
     "logo": Kind(config=LogoConfig, function="sdstudio.logos:run_logo", parent="tasks", prepare=prepare.logo),
+    "shift": Kind(config=ShiftConfig, function="sdstudio.shifts:run_shift", parent="tasks", prepare=prepare.shift),
     "caption": Kind(
         config=CaptionConfig,
         function="sdstudio.datasets.captioning:run_caption",

@@ -23,6 +23,7 @@ from sdstudio.schema import (
     PublishConfig,
     PushConfig,
     SampleSettings,
+    ShiftConfig,
     TrainConfig,
     TryCaptionsConfig,
     UserError,
@@ -50,6 +51,16 @@ def logo(ws: Workspace, config: LogoConfig) -> LogoConfig:
     finding = _options("sdstudio.detectors", "detector", config.detector, config.detector_options)
     reading = _options("sdstudio.readers", "reader", config.reader, config.reader_options)
     return replace(config, detector_options=finding, reader_options=reading, text=" ".join(config.text.split()))
+
+
+def shift(ws: Workspace, config: ShiftConfig) -> ShiftConfig:
+    from sdstudio.shifts import check_shift
+
+    check_shift(ws, config)
+    if not config.detector:
+        return config
+    options = _options("sdstudio.detectors", "detector", config.detector, config.detector_options)
+    return replace(config, detector_options=options)
 
 
 def caption(ws: Workspace, config: CaptionConfig) -> CaptionConfig:

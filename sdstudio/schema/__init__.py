@@ -27,10 +27,16 @@ from sdstudio.schema.jobs import JobKind as JobKind
 from sdstudio.schema.jobs import JobState as JobState
 from sdstudio.schema.jobs import Placement as Placement
 from sdstudio.schema.judging import Box as Box
+from sdstudio.schema.judging import ClassShift as ClassShift
+from sdstudio.schema.judging import Divergence as Divergence
 from sdstudio.schema.judging import Finding as Finding
 from sdstudio.schema.judging import LogoConfig as LogoConfig
 from sdstudio.schema.judging import LogoFindings as LogoFindings
+from sdstudio.schema.judging import ModelShift as ModelShift
+from sdstudio.schema.judging import Place as Place
 from sdstudio.schema.judging import Reading as Reading
+from sdstudio.schema.judging import ShiftConfig as ShiftConfig
+from sdstudio.schema.judging import ShiftFindings as ShiftFindings
 from sdstudio.schema.pictures import CaptionedImage as CaptionedImage
 from sdstudio.schema.pictures import CaptionSource as CaptionSource
 from sdstudio.schema.pictures import Snapshot as Snapshot

@@ -7,7 +7,7 @@ from typing import Literal
 from sdstudio.validation import STRICT, option
 
 JobKind = Literal[
-    "train", "generate", "grid", "evaluate", "logo", "caption", "try", "import", "push", "export", "publish"
+    "train", "generate", "grid", "evaluate", "logo", "shift", "caption", "try", "import", "push", "export", "publish"
 ]
 JobState = Literal["queued", "starting", "running", "stopping", "succeeded", "failed", "cancelled", "interrupted"]
 ENDED: tuple[JobState, ...] = ("succeeded", "failed", "cancelled", "interrupted")

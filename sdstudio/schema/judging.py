@@ -61,3 +61,73 @@ class LogoFindings:
     detector: str
     reader: str
     findings: dict[str, Finding]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftConfig:
+    """Where the pictures of a comparison lie beside the base model's and the real ones, cluster by cluster."""
+
+    __pydantic_config__ = STRICT
+    comparison: str = option("", "The comparison whose pictures are looked at.")
+    detector: str = option(
+        "", "What cuts objects out of the pictures; each class is clustered alone.", zero="whole pictures"
+    )
+    detector_options: dict[str, Any] = field(default_factory=dict)
+    clusters: int = option(8, "Clusters of each class.", low=2, high=64)
+    components: int = option(8, "Principal components that are clustered.", low=2, high=64)
+    rounds: int = option(999, "Random arrangements that the test compares with.", low=99, high=99999, advanced=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergence:
+    """Of a first from a second set of pictures, in nats; `chance` is the JS to expect where nothing differs."""
+
+    kl: float
+    js: float
+    chance: float
+    p_value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One picture, or one crop of it, on the first two principal components. `source` is original, base or trained."""
+
+    source: str
+    file: str
+    x: float
+    y: float
+    cluster: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassShift:
+    """One class of objects: how often each cluster holds the original, base and trained ones, and where they lie."""
+
+    name: str
+    counts: dict[str, list[int]]
+    places: list[Place]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelShift:
+    """A trained model, by its row's key and label: all its classes together, and each alone.
+
+    `base` is base‖trained, `original` original‖trained. `left_out` are classes too rare to be clustered.
+    """
+
+    key: str
+    label: str
+    base: Divergence
+    original: Divergence
+    classes: list[ClassShift]
+    left_out: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftFindings:
+    """`shift.json` of a job, and of the comparison that it looked at last. `flags` weaken what it says."""
+
+    config: ShiftConfig
+    extractor: str
+    models: list[ModelShift]
+    flags: list[str]
