@@ -79,6 +79,16 @@ def test_check_reads_every_file_when_asked(store, capsys):
     assert "2.png (changed on disk)" in answer(capsys, "check", "mine", "--thorough", code=1)
 
 
+def test_settings_are_shown_and_changed_one_by_one(store, capsys):
+    before = json.loads(answer(capsys, "settings", "mine", "--json"))
+    after = json.loads(answer(capsys, "settings", "mine", "--identifier", "asim", "--fit", "white", "--json"))
+    assert after == {**before, "identifier": "asim", "fit": "white"}
+    assert "identifier      asim" in answer(capsys, "settings", "mine")
+    for wrong in (["--fit", "round"], ["--resolution", "3"], ["--template", "a [b"], ["--tokenizer", "nowhere"]):
+        answer(capsys, "settings", "mine", "--identifier", "other", *wrong, code=2)
+    assert json.loads(answer(capsys, "settings", "mine", "--json")) == after
+
+
 def test_snapshots_are_taken_listed_and_compared(store, capsys):
     assert cli.main(["dataset", "diff", "mine"]) == 2
     assert "no snapshot yet" in capsys.readouterr().err

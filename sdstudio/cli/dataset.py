@@ -9,8 +9,8 @@ from sdstudio import jobs
 from sdstudio.cli.flags import Command, Group, add_job_flags, config_of, hub_secrets, say, table
 from sdstudio.cli.looking import LOOKING, name_argument
 from sdstudio.cli.outcomes import EXIT_OK, do, queued
-from sdstudio.options import add_flags, describe
-from sdstudio.schema import ImportConfig, PushConfig
+from sdstudio.options import add_flags, describe, given
+from sdstudio.schema import ImportConfig, PushConfig, to_json
 from sdstudio.words import count
 from sdstudio.workspace import Workspace
 
@@ -24,6 +24,25 @@ def _configure_import(child: argparse.ArgumentParser, argv: Sequence[str]) -> No
 
 def _import(ws: Workspace, arguments: argparse.Namespace) -> int:
     return do(ws, arguments, "import", config_of(ImportConfig, arguments, IMPORT_FIELDS))
+
+
+def _configure_settings(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    from sdstudio.datasets.settings import DatasetSettings
+
+    name_argument(child, argv)
+    fields = describe(DatasetSettings)
+    add_flags(child, fields, "settings to change; the others stay")
+    child.set_defaults(fields=fields)
+
+
+def _settings(ws: Workspace, arguments: argparse.Namespace) -> int:
+    from sdstudio.datasets import open_dataset
+
+    store = open_dataset(ws, arguments.name)
+    store.change_settings(given(arguments, arguments.fields))
+    facts = to_json(store.settings())
+    say(arguments, facts, "\n".join(f"{name:15} {value}" for name, value in facts.items()))
+    return EXIT_OK
 
 
 def _configure_export(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
@@ -87,6 +106,12 @@ DATASET = Group(
             ),
         ),
         **LOOKING,
+        "settings": Command(
+            help="A dataset's own choices: identifier word, caption template, fit, resolution, class pictures.",
+            run=_settings,
+            configure=_configure_settings,
+            examples="  sdstudio dataset settings mine\n  sdstudio dataset settings mine --identifier asim --fit face",
+        ),
         "export": Command(
             help="Write a dataset's pictures and captions into a folder.",
             run=_export,

@@ -1,9 +1,10 @@
 """The caption store: pictures in a folder by the hash of their bytes, captions in SQLite beside them."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -21,7 +22,7 @@ from sdstudio.datasets.settings import DatasetSettings
 from sdstudio.datasets.snapshots import SnapshotInfo
 from sdstudio.datasets.text import clean_caption, clean_file_name
 from sdstudio.datasets.tokens import STARTER, CaptionTokenizer, load_tokenizer
-from sdstudio.schema import CaptionedImage, CaptionSource, Snapshot, UserError
+from sdstudio.schema import CaptionedImage, CaptionSource, Snapshot, UserError, from_json, to_json
 from sdstudio.workspace import atomic_write
 
 PERSON = "person:local"
@@ -78,6 +79,12 @@ class DatasetStore:
     def save_settings(self, chosen: DatasetSettings) -> None:
         with self._database.write() as connection:
             settings.write(connection, chosen)
+
+    def change_settings(self, values: Mapping[str, Any]) -> None:
+        """Set those of the settings that `values` names; a UserError, and nothing is changed, when one cannot be so."""
+        chosen = from_json(DatasetSettings, {**to_json(self.settings()), **values})
+        load_tokenizer(chosen.tokenizer or STARTER)
+        self.save_settings(chosen)
 
     def tokenizer(self) -> CaptionTokenizer:
         """What counts this dataset's tokens; a UserError when its folder is not there."""

@@ -1,6 +1,6 @@
 """A dataset's own choices: the word every caption should hold, the template, the tokenizer."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import streamlit as st
 
@@ -28,6 +28,5 @@ def change_settings(workspace: Workspace, store: DatasetStore) -> None:
     }
     if st.button("Save", key="save-settings", type="primary"):
         with told():
-            store.save_settings(replace(current, **values))
-            store.tokenizer()
+            store.change_settings(values)
             st.rerun()
