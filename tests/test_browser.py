@@ -95,17 +95,15 @@ def a_picture(page: Page, workspace: Workspace) -> None:
     fill(page.get_by_role("textbox", name="Prompts", exact=True), "asim, a smiling woman on a beach at night")
     fill(page.get_by_role("spinbutton", name="Steps", exact=True), "4")
     page.get_by_role("button", name="Generate", exact=True).click()
-    finish(page)
-    pictures = page.locator(".gallery img")
-    expect(pictures).to_have_count(2)
+    pictures = page.locator(".compare img")
+    expect(pictures).to_have_count(2, timeout=JOB_SECONDS * 1000)
     pictures.last.scroll_into_view_if_needed()
     widths = "images => Promise.all(images.map(image => image.decode().then(() => image.naturalWidth)))"
     assert pictures.evaluate_all(widths) == [64, 64]
     pictures.last.click()
     expect(page.get_by_role("button", name="Download PNG")).to_be_visible()
     page.keyboard.press("Escape")
-    [batch] = jobs.list_jobs(workspace, "generate")
-    assert len(list(batch.folder.rglob("*.png"))) == 2
+    assert len(list(workspace.images.rglob("*.png"))) == 2
 
 
 def a_table(page: Page, workspace: Workspace) -> None:

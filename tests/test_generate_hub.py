@@ -108,7 +108,7 @@ def test_how_far_it_is_can_be_seen_from_any_tab(
     ]
     shares = [now.share for now in seen]
     assert shares == sorted(shares) and shares[-1] < 1 == batch.share
-    assert seen[1].seconds_left > 0 and len(seen[1].forming) == 2 and batch.forming == ()
+    assert seen[2].seconds_left > 0 and len(seen[1].forming) == 2 and batch.forming == ()
     assert seen[1].forming[0].startswith(b"\x89PNG")
 
 

@@ -276,21 +276,6 @@ def test_a_failed_run_says_why_letter_by_letter(workspace: Workspace, store: Dat
     assert "failed" in words(app)
 
 
-def test_prompts_become_one_batch(workspace: Workspace, store: DatasetStore) -> None:
-    app = open_page("generate")
-    app.button(key="generate").click().run()
-    assert "There is no prompt" in app.error[0].value
-    app.text_area(key="generate.prompts").set_value("a cat\n\n  a dog  ")
-    app.number_input(key="generate.count").set_value(3)
-    app.text_input(key="generate.settings.negative_prompt").set_value("blue")
-    app.button(key="generate").click().run()
-    assert not app.exception and not app.error
-    [job] = jobs.list_jobs(workspace, "generate")
-    config = from_json(GenerateConfig, read_json(job.folder / "config.json"))
-    assert (config.prompts, config.count, config.settings.negative_prompt) == (["a cat", "a dog"], 3, "blue")
-    assert [model.base_model for model in config.models] == ["starter"]
-
-
 def test_stop_takes_a_waiting_job_out_and_resume_puts_it_back(workspace: Workspace, store: DatasetStore) -> None:
     job = jobs.submit(workspace, "train", TrainConfig(dataset="cats"))
     app = open_page("train")

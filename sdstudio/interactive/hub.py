@@ -19,6 +19,7 @@ from sdstudio.jobs.failures import explain
 from sdstudio.jobs.locks import Lease, busy_text
 from sdstudio.jobs.prepare import generate as prepare
 from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, UserError, to_json
+from sdstudio.start_pictures import open_start
 from sdstudio.words import count
 from sdstudio.workspace import Workspace, new_id, write_json
 
@@ -29,6 +30,7 @@ LOOK = 0.5
 PREVIEW = 0.3
 """Seconds between two rough looks at what is forming."""
 BEFORE = "Cancelled before it began."
+READING = "The first pictures since the studio started: the libraries that draw are being read."
 REMEMBERED = 20
 """Ended batches that can still be asked about; their pictures stay in their folders."""
 _log = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ class GenerationHub:
         self._current = ""
         self._cancelled: set[str] = set()
         self._colours: dict[str, Any] = {}
+        self._pool: Any = None
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -117,20 +120,31 @@ class GenerationHub:
     # ------------------------------------------------------------ the thread
 
     def _work(self) -> None:
-        from sdstudio.engine.pool import ModelPool
-
-        pool = ModelPool(self._ws)
         lease = Lease(self._ws, compute_devices()[:1], "pictures that somebody is asking for on the Generate page")
         used = time.monotonic()
         while (batch := self._next(lease.held)) or not self._closed:
             if batch:
-                self._draw(batch, pool, lease)
+                self._draw(batch, lease)
                 used = time.monotonic()
             if lease.held and (lease.wanted() or time.monotonic() - used > self._idle or self._closed):
-                pool.free()
+                self._free()
                 lease.release()
-        pool.free()
+        self._free()
         lease.release()
+
+    def _models(self, batch: Batch) -> Any:
+        """The pool of models; to read the libraries that it needs takes seconds, once."""
+        if self._pool is None:
+            self._change(batch.id, state="loading", message=READING)
+            from sdstudio.engine.pool import ModelPool
+
+            self._pool = ModelPool(self._ws)
+            self._change(batch.id, message="")
+        return self._pool
+
+    def _free(self) -> None:
+        if self._pool is not None:
+            self._pool.free()
 
     def _next(self, held: bool) -> Batch | None:
         """The oldest batch that waits, as soon as there is one; None to look after the lease, or to end."""
@@ -143,11 +157,12 @@ class GenerationHub:
     def _oldest(self) -> Batch | None:
         return next((batch for batch in self._batches.values() if batch.is_live), None)
 
-    def _draw(self, batch: Batch, pool: Any, lease: Lease) -> None:
+    def _draw(self, batch: Batch, lease: Lease) -> None:
         """Draw a whole batch; whatever goes wrong is told in its message, and the thread lives on."""
         try:
             if not self._get_device(batch, lease):
                 return self._end(batch.id, "stopped", BEFORE)
+            pool = self._models(batch)
             self._change(batch.id, started=time.time())
             for model in batch.config.models:
                 if not self._draw_model(batch, model, pool):
@@ -159,7 +174,7 @@ class GenerationHub:
         except Exception as error:
             if not isinstance(error, UserError):
                 _log.exception("The batch %s failed", batch.id)
-                pool.free()
+                self._free()
             self._end(batch.id, "failed", explain(error, batch.folder))
 
     def _get_device(self, batch: Batch, lease: Lease) -> bool:
@@ -178,16 +193,17 @@ class GenerationHub:
         from sdstudio.engine.drawing import draw_with
 
         config = batch.config
+        start = open_start(self._ws, config.start) if config.start else None
         self._change(batch.id, state="loading")
         with pool.use(model) as loaded:
             watch = self._watch(batch, loaded)
             wanted = [
                 (prompt, config.settings.seed + place) for prompt in config.prompts for place in range(config.count)
             ]
-            for start in range(0, len(wanted), config.settings.batch_size):
+            for first in range(0, len(wanted), config.settings.batch_size):
                 if self._is_cancelled(batch.id) or self._batches[batch.id].ending:
                     return False
-                chosen = wanted[start : start + config.settings.batch_size]
+                chosen = wanted[first : first + config.settings.batch_size]
                 self._change(batch.id, state="drawing", drawing=len(chosen), step=0, steps=0, forming=())
                 drawn = draw_with(
                     loaded,
@@ -199,6 +215,7 @@ class GenerationHub:
                     on_image=lambda image: self._announce(batch.id, image),
                     should_stop=lambda: self._is_cancelled(batch.id),
                     on_step=watch,
+                    start=start,
                 )
                 if len(drawn) < len(chosen):
                     return False
@@ -211,26 +228,28 @@ class GenerationHub:
         if loaded.base_hash not in self._colours:
             self._colours = {loaded.base_hash: fit_colours(loaded.pipeline)}
         colours = self._colours[loaded.base_hash]
-        begun, looked = time.monotonic(), 0.0
+        begun, looked = 0.0, 0.0
 
         def watch(step: int, steps: int, estimate: Callable[[], Any]) -> None:
-            nonlocal looked
+            nonlocal begun, looked
             now = time.monotonic()
             change: dict[str, Any] = {"step": step, "steps": steps}
             if now - looked > PREVIEW and step < steps:
                 looked = now
                 change["forming"] = tuple(_png(picture) for picture in rough_pictures(estimate(), colours))
             self._change(batch.id, **change)
-            self._tell_time(batch.id, now - begun)
+            if begun:
+                self._tell_time(batch.id, now - begun)
+            begun = begun or now  # the first step warms up
 
         return watch
 
     def _tell_time(self, batch_id: str, passed: float) -> None:
-        """The time left, from how long the share that this model has done took."""
+        """The time left, from how long the share that this model has done after its first step took."""
         with self._changed:
             batch = self._batches[batch_id]
             of_model = batch.total / len(batch.config.models)
-            done = len(batch.images) % of_model + batch.drawing * batch.step / max(batch.steps, 1)
+            done = len(batch.images) % of_model + batch.drawing * (batch.step - 1) / batch.steps
             left = batch.total * (1 - batch.share)
             if done:
                 self._change(batch_id, seconds_left=passed / done * left)

@@ -42,6 +42,4 @@ def trained_models(workspace: Workspace) -> dict[str, ModelRef]:
 
 def _trained(found: FoundCheckpoint, titles: Mapping[str, str]) -> ModelRef:
     title = titles.get(found.run) or found.run
-    return ModelRef(
-        base_model=found.checkpoint.base_model, checkpoint=str(found.path), label=f"{title}, step {found.step}"
-    )
+    return ModelRef(base_model=found.checkpoint.base_model, checkpoint=found.ref, label=f"{title}, step {found.step}")
