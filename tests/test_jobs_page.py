@@ -142,7 +142,11 @@ def test_what_holds_a_device_without_a_job_is_named(workspace: Workspace, monkey
         with Lease(workspace, [held], "Drawing *now*"):
             assert literal("Drawing *now*") in words(open_page("jobs"))
             job = running(workspace, "waits for it", device=held)
-            assert literal("Drawing *now*") in words(open_page("jobs"))
+            JobContext(workspace, job.folder).progress(0, 0, message=f"waits: {held} is used by Drawing *now*")
+            app = open_page("jobs")
+            assert literal("Drawing *now*") in words(app)
+            said = literal(f"It waits: {describe.device_text(held)} is used by Drawing *now*")
+            assert said in [bar.proto.text for bar in app.get("progress")]
             change_state(job.folder, state="cancelled", ended=time.time())
 
 

@@ -73,8 +73,8 @@ def end_text(job: Job) -> str:
 
 def progress_text(job: Job) -> str:
     """How far a live job is, how fast it goes and how long it still takes."""
-    if job.state == "queued" and job.message:
-        return f"It {job.message}"
+    if job.message.startswith("waits"):
+        return f"It {_with_devices_called(job)}"
     if job.state == "queued":
         return "Waiting for its turn" if job.position in (None, 1) else f"Waiting: number {job.position} in the queue"
     if not job.total:
@@ -82,6 +82,14 @@ def progress_text(job: Job) -> str:
     amount = f"{job.done:,} of {job.total:,} {job.unit}".strip()
     left = f"about {duration(job.left)} left" if job.left is not None and job.done < job.total else ""
     return " · ".join(part for part in (amount, rate_text(job), left, job.message) if part)
+
+
+def _with_devices_called(job: Job) -> str:
+    """Its message, with devices as a person calls them."""
+    message = job.message
+    for name in filter(None, (job.device or job.placement.device).split(",")):
+        message = message.replace(name, device_text(name), 1)
+    return message
 
 
 def rate_text(job: Job) -> str:
