@@ -24,6 +24,7 @@ from sdstudio.datasets import fit, open_dataset
 from sdstudio.exporting import exported_file
 from sdstudio.ratings.deck import dealt
 from sdstudio.schema import UserError
+from sdstudio.start_pictures import FOLDER as STARTS
 from sdstudio.workspace import Workspace, current_workspace, safe_join
 
 PREFIX = "/files"
@@ -71,6 +72,11 @@ def small_png_url(workspace: Workspace, file: Path, size: tuple[int, int]) -> st
     return address if max(size) <= PREVIEW_SIDE else address.replace(f"{PREFIX}/", f"{PREFIX}/small/", 1)
 
 
+def start_url(name: str) -> str:
+    """Address of a picture that drawing begins from, or of its mask, by the name that a StartPicture has for it."""
+    return _url(*name.split("/"))
+
+
 def export_url(job_id: str) -> str:
     """Address of the file that an export's job made, however large: it is sent piece by piece."""
     return _url("exports", job_id)
@@ -85,6 +91,7 @@ def routes() -> list[Route]:
         Route(f"{PREFIX}/fits/{{dataset}}/{{choice}}/{{image_id}}", _fit_preview),
         Route(f"{PREFIX}/tokens/{{dataset}}", _count_tokens, methods=["POST"]),
         Route(f"{PREFIX}/exports/{{job}}", _export),
+        Route(f"{PREFIX}/{STARTS}/{{name}}", _guarded(_start)),
         Route(f"{PREFIX}/small/{{area}}/{{job}}/{{file:path}}", _small_png),
         Route(f"{PREFIX}/{{area}}/{{job}}/{{file:path}}", _guarded(_job_png)),
     ]
@@ -185,6 +192,10 @@ def _rated(workspace: Workspace, names: dict[str, Any]) -> Path:
     if not 0 <= names["side"] < len(pictures):
         raise UserError("This session does not show such a picture.")
     return safe_join(folder, pictures[names["side"]])
+
+
+def _start(workspace: Workspace, names: dict[str, str]) -> Path:
+    return safe_join(workspace.root / STARTS, f"{_sha256(Path(names['name']).stem)}{Path(names['name']).suffix}")
 
 
 def _job_png(workspace: Workspace, names: dict[str, str]) -> Path:
