@@ -9,7 +9,7 @@ from typing import Any
 from sdstudio.cli.flags import Command, Group, say, settings_file
 from sdstudio.cli.outcomes import EXIT_OK
 from sdstudio.options import add_flags, describe, given, merge
-from sdstudio.papers.settings import SamSettings
+from sdstudio.papers.settings import FacesSettings, LogoSettings, SamSettings
 from sdstudio.schema import from_json
 from sdstudio.workspace import Workspace
 
@@ -42,6 +42,20 @@ def _sam(ws: Workspace, settings: SamSettings, tell: Callable[[str], None]) -> P
     return write_page(ws, settings, do_study(ws, settings, tell), Path(settings.out))
 
 
+def _faces(ws: Workspace, settings: FacesSettings, tell: Callable[[str], None]) -> Path:
+    from sdstudio.papers.faces import do_study, with_data, write_page
+
+    settings = with_data(ws, settings)
+    return write_page(ws, settings, do_study(ws, settings, tell), Path(settings.out))
+
+
+def _logo(ws: Workspace, settings: LogoSettings, tell: Callable[[str], None]) -> Path:
+    from sdstudio.papers.logo import do_study, with_data, write_page
+
+    settings = with_data(ws, settings)
+    return write_page(ws, settings, do_study(ws, settings, tell), Path(settings.out))
+
+
 PAPER = Group(
     help="Do a published comparison again and write its page; what was done before is not done again.",
     commands={
@@ -54,6 +68,18 @@ PAPER = Group(
             "  sdstudio paper sam --base-model stable-diffusion-v1-5/stable-diffusion-v1-5 --dataset mine \\\n"
             "    --trigger asim --reference mine-heldout --prompts '{trigger}, a man on a horse' --batch-size 1 \\\n"
             "    --steps 50 --guidance-scale 7.5 --extractor openai/clip-vit-large-patch14",
+        ),
+        "faces": _command(
+            FacesSettings,
+            _faces,
+            "Faces: eight DreamBooth runs by learning rate and steps, with LPIPS and FID.",
+            "  sdstudio paper faces\n  sdstudio paper faces --steps-share 1 --seeds 3",
+        ),
+        "logo": _command(
+            LogoSettings,
+            _logo,
+            "A logo: DreamBooth, LoRA and textual inversion, with a detector and OCR.",
+            "  sdstudio paper logo\n  sdstudio paper logo --epochs 5 10 21 --seeds 3",
         ),
     },
 )

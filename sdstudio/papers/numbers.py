@@ -12,7 +12,9 @@ from sdstudio.ranking import LEVEL, is_rankable, paired_test
 from sdstudio.results import Evaluation, cells
 from sdstudio.schema import MetricResult
 
-Verdict = Literal["held", "held, but not distinguishable", "mixed", "did not hold", "cannot be told"]
+Verdict = Literal[
+    "held", "held, but not distinguishable", "not distinguishable", "mixed", "did not hold", "cannot be told"
+]
 READ: dict[str, Callable[[Figures], float | None]] = {
     "steps": lambda run: run.step,
     "seconds": lambda run: run.seconds,
@@ -139,6 +141,8 @@ def _judged(claim: Claim, numbers: Mapping[str, Values], p: float | None) -> Jud
     verdict: Verdict = "did not hold"
     if agree == len(gains):
         verdict = "held" if p is None or p < LEVEL else "held, but not distinguishable"
+    elif p is not None and p >= LEVEL:
+        verdict = "not distinguishable"
     elif agree:
         verdict = "mixed"
     means = (statistics.fmean(two[0][0]), statistics.fmean(two[1][0]))

@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 from sdstudio import registry
 from sdstudio.papers.numbers import Judged, Measured
 from sdstudio.ranking import rank
-from sdstudio.results import ARROWS, Row, decimals
-from sdstudio.schema import Metric
+from sdstudio.results import ARROWS, FLOOR, Evaluation, Row, count_text, decimals
+from sdstudio.schema import Metric, MetricResult
 from sdstudio.words import duration, size
 from sdstudio.workspace import atomic_write
 
@@ -47,6 +47,40 @@ def column(metric: Metric, found: Mapping[str, Measured], order: Sequence[str]) 
 
 def heading(metric: Metric) -> str:
     return f"{metric.label} {ARROWS[metric.better]}"
+
+
+def metrics_of_protocol(evaluation: Evaluation) -> list[Metric]:
+    """The metrics that the comparison was asked for, in its order."""
+    records: Mapping[str, Metric] = registry.load("sdstudio.metrics")
+    return [records[name] for name in evaluation.protocol.metrics if name in records]
+
+
+def single(cell: MetricResult | None, column: Mapping[str, Measured]) -> str:
+    """The value of the base model or the floor, with the decimals of the column that it stands in."""
+    if cell is None or cell.value is None:
+        return "–"
+    digits = decimals([one.mean for one in column.values()])
+    return f"{cell.value:.{digits}f}".replace("-", "−")
+
+
+def notes(found: Evaluation) -> str:
+    """How to read a table of means over seeds, and every flag of the cells behind it."""
+    ns = sorted({count_text(one) for one in found.results if one.model != FLOOR and one.value is not None})
+    extractors = ", ".join(dict.fromkeys(one.extractor for one in found.results if one.extractor))
+    missing = [one for one in found.results if one.value is None and one.model != FLOOR]
+    flags = dict.fromkeys(flag for one in found.results for flag in one.flags)
+    text = (
+        "Mean over seeds ± their standard deviation; N of each seed "
+        f"{' or '.join(ns)} (drawn vs real). 1st, 2nd, 3rd: variants that a paired sign-flip test over prompts does "
+        "not tell apart (5%, Holm) share a place; a measure without a value for each prompt is ranked by its means. "
+        f"Features: {extractors}. Protocol `{found.protocol_hash[:12]}`."
+    )
+    if any(one.metric == "crossed_eyes" for one in missing):
+        text += (
+            " Crossed eyes are for people to judge: nobody has rated these pictures yet (Evaluate, Rating room), and "
+            "no number stands in for them."
+        )
+    return text + "\n\n" + "\n".join(f"- {flag}" for flag in flags)
 
 
 def orders(judged: Sequence[Judged], labels: Mapping[str, str]) -> str:
@@ -101,12 +135,12 @@ def machine(seconds: float) -> str:
     )
 
 
-def sheet(rows: Sequence[tuple[str, Path, Row]]) -> bytes:
+def sheet(folder: Path, rows: Sequence[tuple[str, Row]]) -> bytes:
     """A JPEG: a row of pictures for each model, the first seed of the first prompts, the same for all."""
-    prompts = list(dict.fromkeys(one.prompt for one in rows[0][2].pictures if not one.drift))[:PROMPT_COLUMNS]
+    prompts = list(dict.fromkeys(one.prompt for one in rows[0][1].pictures if not one.drift))[:PROMPT_COLUMNS]
     image = Image.new("RGB", (MARGIN + SIDE * len(prompts), SIDE * len(rows)), "white")
     pen = ImageDraw.Draw(image)
-    for y, (label, folder, row) in enumerate(rows):
+    for y, (label, row) in enumerate(rows):
         pen.multiline_text((8, y * SIDE + SIDE // 2 - 10), _wrapped(label), fill="black", font_size=13)
         first = {one.prompt: one for one in reversed(row.pictures)}
         for x, prompt in enumerate(prompts):

@@ -4,21 +4,30 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sdstudio import registry
-from sdstudio.evaluation.figures import Figures, figures
+from sdstudio.evaluation.figures import Figures
 from sdstudio.papers.numbers import Claim, Measured, Values, judge, measured, of_figures, values_of
-from sdstudio.papers.page import column, heading, machine, markdown_table, orders, sheet, write
+from sdstudio.papers.page import (
+    column,
+    heading,
+    machine,
+    markdown_table,
+    metrics_of_protocol,
+    notes,
+    orders,
+    sheet,
+    single,
+    write,
+)
 from sdstudio.papers.plots import Point, line_plot
 from sdstudio.papers.sam import Study
 from sdstudio.papers.settings import SamSettings
-from sdstudio.papers.study import Trained, model_of
-from sdstudio.results import FLOOR, Evaluation, Row, cells, count_text, decimals
+from sdstudio.papers.study import Trained, costs_of, rows_shown
+from sdstudio.results import FLOOR, Evaluation, cells
 from sdstudio.schema import Metric, MetricResult
 from sdstudio.words import count, duration, size
 from sdstudio.workspace import Workspace, read_json_lines
 
 NAME = "sam"
-BASE = "base"
 SMOOTH = 0.9
 
 CLAIMS = [
@@ -44,8 +53,8 @@ def write_page(ws: Workspace, settings: SamSettings, study: Study, folder: Path)
     """Write `sam.md`, its plots and its sheet of pictures into `folder`; the page's path."""
     runs, finished = study.runs, study.finished
     arms = {run.arm.name: run.arm.label for run in runs}
-    costs = {name: [found for run in runs if run.arm.name == name and (found := _cost(ws, run))] for name in arms}
-    metrics = _metrics(finished)
+    costs = costs_of(ws, runs)
+    metrics = metrics_of_protocol(finished)
     numbers = {metric.name: measured(finished, runs, metric.name) for metric in metrics}
     judged = judge(CLAIMS, _values(numbers, costs))
     total = sum(run.seconds or 0.0 for found in costs.values() for run in found)
@@ -54,7 +63,7 @@ def write_page(ws: Workspace, settings: SamSettings, study: Study, folder: Path)
             "# SAM: Simpson's Artistic Memory, done again",
             _about(settings, runs, finished),
             "## Total comparison\n\n" + _table(metrics, numbers, arms, finished),
-            _notes(finished),
+            notes(finished),
             "## What each took\n\n" + _cost_table(costs, arms),
             "## Which of the paper's orders held\n\n" + orders(judged, arms),
             "## Curves\n\nMean over seeds; bars from the lowest to the highest seed.\n\n"
@@ -65,16 +74,7 @@ def write_page(ws: Workspace, settings: SamSettings, study: Study, folder: Path)
         ]
     )
     plots = {f"{NAME}-{file}.svg": _plot(file, title, study, arms) for file, title in PLOTS.items()}
-    return write(folder, NAME, text, {**plots, f"{NAME}-pictures.jpg": _sheet(study)})
-
-
-def _metrics(evaluation: Evaluation) -> list[Metric]:
-    records: Mapping[str, Metric] = registry.load("sdstudio.metrics")
-    return [records[name] for name in evaluation.protocol.metrics if name in records]
-
-
-def _cost(ws: Workspace, run: Trained) -> Figures | None:
-    return figures(ws, model_of(run, run.checkpoints[-1], run.label))
+    return write(folder, NAME, text, {**plots, f"{NAME}-pictures.jpg": sheet(study.folder, rows_shown(finished, runs))})
 
 
 def _values(numbers: Mapping[str, Mapping[str, Measured]], costs: Mapping[str, Sequence[Figures]]) -> dict[str, Values]:
@@ -120,35 +120,9 @@ def _table(
     rows = [[label, *(columns[metric.name][name] for metric in shown)] for name, label in arms.items()]
     for label, title in ((base, "Base model"), (FLOOR, "Floor: real against real")):
         rows.append(
-            [f"*{title}*", *(_single(table.get(label, {}).get(metric.name), numbers[metric.name]) for metric in shown)]
+            [f"*{title}*", *(single(table.get(label, {}).get(metric.name), numbers[metric.name]) for metric in shown)]
         )
     return markdown_table(heads, rows)
-
-
-def _single(cell: MetricResult | None, column: Mapping[str, Measured]) -> str:
-    if cell is None or cell.value is None:
-        return "–"
-    digits = decimals([one.mean for one in column.values()])
-    return f"{cell.value:.{digits}f}".replace("-", "−")
-
-
-def _notes(found: Evaluation) -> str:
-    ns = sorted({count_text(one) for one in found.results if one.model != FLOOR and one.value is not None})
-    extractors = ", ".join(dict.fromkeys(one.extractor for one in found.results if one.extractor))
-    missing = [one for one in found.results if one.value is None and one.model != FLOOR]
-    flags = dict.fromkeys(flag for one in found.results for flag in one.flags)
-    text = (
-        "Mean over seeds ± their standard deviation; N of each seed "
-        f"{' or '.join(ns)} (drawn vs real). 1st, 2nd, 3rd: variants that a paired sign-flip test over prompts does "
-        "not tell apart (5%, Holm) share a place; a measure without a value for each prompt is ranked by its means. "
-        f"Features: {extractors}. Protocol `{found.protocol_hash[:12]}`."
-    )
-    if any(one.metric == "crossed_eyes" for one in missing):
-        text += (
-            " Crossed eyes are for people to judge: nobody has rated these pictures yet (Evaluate, Rating room), and "
-            "no number stands in for them."
-        )
-    return text + "\n\n" + "\n".join(f"- {flag}" for flag in flags)
 
 
 def _cost_table(costs: Mapping[str, Sequence[Figures]], arms: Mapping[str, str]) -> str:
@@ -218,11 +192,3 @@ def _recorded(study: Study, table: Mapping[str, Mapping[str, MetricResult]], arm
         if values:
             points.append(Point(x=epoch, y=statistics.fmean(values), low=min(values), high=max(values)))
     return points
-
-
-def _sheet(study: Study) -> bytes:
-    by_label = {row.label: row for row in study.finished.rows}
-    base = next(row for row in study.finished.rows if row.role == "base")
-    shown: list[tuple[str, Path, Row]] = [("Base model", study.folder, base)]
-    shown += [(run.arm.label, study.folder, by_label[run.label]) for run in study.runs if run.seed == 0]
-    return sheet(shown)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sdstudio import jobs
 from sdstudio.datasets import open_dataset
+from sdstudio.evaluation.figures import Figures, figures
 from sdstudio.jobs.kinds import get_kind
 from sdstudio.models import FoundCheckpoint, list_checkpoints
 from sdstudio.results import Evaluation, Row, read_evaluation
@@ -119,5 +120,21 @@ def all_models(runs: Sequence[Trained]) -> list[ModelRef]:
     ]
 
 
-def rows_by_label(evaluation: Evaluation) -> dict[str, Row]:
-    return {row.label: row for row in evaluation.rows}
+def costs_of(ws: Workspace, runs: Sequence[Trained]) -> dict[str, list[Figures]]:
+    """The figures of every run's last checkpoint, by arm."""
+    found: dict[str, list[Figures]] = {}
+    for run in runs:
+        cost = figures(ws, model_of(run, run.checkpoints[-1], run.label))
+        found.setdefault(run.arm.name, []).extend([cost] if cost else [])
+    return found
+
+
+def rows_shown(evaluation: Evaluation, runs: Sequence[Trained]) -> list[tuple[str, Row]]:
+    """The base model and the first seed of every arm, with the name that each has on a sheet of pictures.
+
+    Arms whose settings come out the same are one run, and one row.
+    """
+    by_label = {row.label: row for row in evaluation.rows}
+    base = next(row for row in evaluation.rows if row.role == "base")
+    shown = [(run.arm.label, by_label[run.label]) for run in runs if run.seed == 0 and run.label in by_label]
+    return [("Base model", base), *shown]
