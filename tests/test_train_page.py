@@ -12,6 +12,7 @@ from tiny_models import make_dataset
 from tiny_runs import finished_run
 
 from sdstudio import jobs
+from sdstudio.collection import mark
 from sdstudio.datasets import open_dataset
 from sdstudio.schema import STRICT, TrainConfig, from_json, option
 from sdstudio.sweeps import list_sweeps
@@ -153,6 +154,22 @@ def started(workspace: Workspace, app: AppTest) -> TrainConfig:
     assert not app.error, [item.value for item in app.error]
     [job] = jobs.list_jobs(workspace, "train")
     return from_json(TrainConfig, read_json(job.folder / "config.json"))
+
+
+def test_pictures_marked_bad_become_negative_examples_with_one_button(workspace: Workspace) -> None:
+    finished_run(workspace, "20260101-lora", "lora", "asim, a cat")
+    app = open_page(run="new")
+    assert not [button for button in app.button if button.key == "add-negatives"], "LoRA takes none"
+    app.session_state["train.method"] = "sam"
+    ran(app)
+    assert app.button(key="add-negatives").disabled
+
+    mark(workspace, "runs/20260101-lora/samples/step-000020/00.png", "bad", "eyes")
+    assert app.run().button(key="add-negatives").label == "Add the pictures marked bad (1)"
+    app.button(key="add-negatives").click()
+    ran(app)
+    name = app.text_input(key="train.sam.negative_examples").value
+    assert [image.caption for image in open_dataset(workspace, name).images()] == ["asim, a cat, negative eyes"]
 
 
 def test_a_recipe_fills_the_form_in_and_may_be_changed(workspace: Workspace) -> None:

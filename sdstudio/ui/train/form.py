@@ -19,6 +19,7 @@ from sdstudio.ui.text import literal
 from sdstudio.ui.train.data import mix_form, own_side, show_dataset
 from sdstudio.ui.train.filling import PREFIX
 from sdstudio.ui.train.identifier import identifier_finder, teaches_subject, trigger_problem
+from sdstudio.ui.train.negatives import negatives_button, takes_negatives
 from sdstudio.ui.train.recipes import show_recipes
 from sdstudio.ui.train.sees import show_sees
 from sdstudio.ui.train.sweep import show_sweep
@@ -46,6 +47,8 @@ def show_form(workspace: Workspace) -> None:
         st.caption(literal(method.summary), width="stretch")
         if teaches_subject(method):
             identifier_finder(workspace, base_model, method)
+        if takes_negatives(method):
+            negatives_button(workspace, method)
     init_checkpoint = choose_start(workspace, method)
     options = config_form(
         method.Options,
