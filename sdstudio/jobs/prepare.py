@@ -190,13 +190,16 @@ def _models(ws: Workspace, models: Sequence[ModelRef]) -> list[ModelRef]:
     for model in models:
         base_model = _absolute(model.base_model)
         resolve_base_model(ws, base_model)
-        checkpoint = ""
-        if model.checkpoint:
-            path = resolve_checkpoint(ws, model.checkpoint)
-            inside = path.is_relative_to(ws.root)
-            checkpoint = path.relative_to(ws.root).as_posix() if inside else str(path)
-        checked.append(replace(model, base_model=base_model, checkpoint=checkpoint))
+        checkpoint = _within(ws, resolve_checkpoint(ws, model.checkpoint)) if model.checkpoint else ""
+        extras = [
+            replace(extra, checkpoint=_within(ws, resolve_checkpoint(ws, extra.checkpoint))) for extra in model.extras
+        ]
+        checked.append(replace(model, base_model=base_model, checkpoint=checkpoint, extras=extras))
     return checked
+
+
+def _within(ws: Workspace, path: Path) -> str:
+    return path.relative_to(ws.root).as_posix() if path.is_relative_to(ws.root) else str(path)
 
 
 def _absolute(base_model: str) -> str:
