@@ -5,14 +5,14 @@ from typing import Any
 
 import streamlit as st
 
-from sdstudio import jobs
 from sdstudio.ratings import store
 from sdstudio.ratings.deck import dealt, shared_cells, size
 from sdstudio.results import read_evaluation
 from sdstudio.schema import Job, UserError, from_json
+from sdstudio.ui.evaluate.looking import choose_comparison
 from sdstudio.ui.evaluate.rated import show_results
 from sdstudio.ui.rating_room import Message, rating_room, title
-from sdstudio.ui.session import choose_job, in_address, put_in_address, told
+from sdstudio.ui.session import in_address, put_in_address, told
 from sdstudio.ui.text import ago, count, literal
 from sdstudio.workspace import Workspace
 
@@ -24,12 +24,12 @@ KINDS: dict[store.Kind, str] = {"defect": "Does a picture have a defect?", "pref
 
 
 def show(workspace: Workspace) -> None:
-    tables = [job for job in jobs.list_jobs(workspace, "evaluate") if job.state == "succeeded"]
-    if not tables:
-        st.info("There is nothing to rate yet: compare models first.", icon=":material/thumbs_up_down:")
+    job = choose_comparison(
+        workspace, "There is nothing to rate yet: compare models first.", ":material/thumbs_up_down:"
+    )
+    if job is None:
         return
     with told():
-        job = jobs.get_job(workspace, choose_job(tables, "table", "Comparison"))
         known = {session.id: session for session in store.read(job.folder).sessions}
         session = known.get(in_address(SESSION))
         if session is None:
