@@ -184,7 +184,7 @@ def _starter(ws: Workspace) -> Check:
 def _clusters(ws: Workspace) -> list[Check]:
     """Where else jobs can run; nothing there is needed."""
     return [
-        Check(name=place.name, level="ok", finding="not set up" if place.why_not else "ready", advice=place.why_not)
+        Check(name=place.label, level="ok", finding="not set up" if place.why_not else "ready", advice=place.why_not)
         for place in backends.available(ws)
         if place.name != backends.LOCAL
     ]

@@ -73,11 +73,13 @@ def test_what_a_workspace_says_of_its_clusters(ws: Workspace, monkeypatch: pytes
 @pytest.mark.parametrize(
     "wrong", [{"ray": {"adress": "x"}}, {"ray": {"jobs": 0}}, {"slurm": {"options": "--time=1"}}, {"k8s": {}}]
 )
-def test_a_wrong_setting_is_refused_by_its_name(ws: Workspace, wrong: dict[str, dict[str, Any]]) -> None:
+def test_a_wrong_setting_is_refused_by_its_name(ws: Workspace, calls: Path, wrong: dict[str, dict[str, Any]]) -> None:
     write_json(ws.root / FILE, wrong)
     name = next(iter(next(iter(wrong.values())) or wrong))
     with pytest.raises(UserError, match=name):
         read_clusters(ws)
+    why = {each.name: each.why_not for each in backends.available(ws)}
+    assert why["local"] == "" and any(name in said for said in why.values())
 
 
 def test_what_a_cluster_cannot_do_is_refused_before_a_job_is_made(ws: Workspace) -> None:

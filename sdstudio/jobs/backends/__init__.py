@@ -96,7 +96,14 @@ def cluster_name(folder: Path, state: State) -> str:
 def available(ws: Workspace) -> list[Availability]:
     """Every backend, whether it can be used or not, this machine first."""
     backends = [get_backend(name) for name in MODULES]
-    return [Availability(name=each.name, label=each.label, why_not=each.why_not(ws)) for each in backends]
+    return [Availability(name=each.name, label=each.label, why_not=_why_not(each, ws)) for each in backends]
+
+
+def _why_not(backend: JobBackend, ws: Workspace) -> str:
+    try:
+        return backend.why_not(ws)
+    except UserError as error:  # a damaged clusters.json is said where clusters are, and stops nothing else
+        return str(error)
 
 
 def check(ws: Workspace, placement: Placement, place: str = "", has_secrets: bool = False) -> None:
