@@ -10,6 +10,7 @@ from sdstudio import jobs
 from sdstudio.datasets import open_dataset
 from sdstudio.evaluation.figures import Figures, figures
 from sdstudio.jobs.kinds import get_kind
+from sdstudio.judging import judged
 from sdstudio.models import FoundCheckpoint, list_checkpoints
 from sdstudio.results import Evaluation, Row, read_evaluation
 from sdstudio.schema import ExtraDataset, Job, LoopConfig, ModelRef, Protocol, TrainConfig, UserError, to_json
@@ -79,7 +80,10 @@ def train(ws: Workspace, arm: Arm, config: TrainConfig, say: Say) -> Trained:
 
 
 def compare(ws: Workspace, protocol: Protocol, say: Say) -> tuple[Path, Evaluation]:
-    """The comparison that `protocol` describes, and its folder: one that was done, or a new one."""
+    """The comparison that `protocol` describes, and its folder: one that was done, or a new one.
+
+    What people rated meanwhile counts.
+    """
     prepared = to_json(get_kind("evaluate").prepare(ws, protocol))
     for job in jobs.list_jobs(ws, "evaluate"):
         if read_json(job.folder / "config.json") == json.loads(json.dumps(prepared)):
@@ -87,11 +91,11 @@ def compare(ws: Workspace, protocol: Protocol, say: Say) -> tuple[Path, Evaluati
                 say(f"{protocol.name}: going on with {job.id}")
                 job = jobs.resume_inline(ws, job.id)
             _must_have_succeeded(job)
-            return job.folder, read_evaluation(job.folder)
+            return job.folder, judged(read_evaluation(job.folder), job.folder)
     say(f"{protocol.name}: drawing and measuring")
     job = jobs.run_inline(ws, "evaluate", protocol, protocol.name)
     _must_have_succeeded(job)
-    return job.folder, read_evaluation(job.folder)
+    return job.folder, judged(read_evaluation(job.folder), job.folder)
 
 
 def _must_have_succeeded(job: Job) -> None:

@@ -21,7 +21,7 @@ def show(workspace: Workspace) -> None:
     pairs = caption_pairs(workspace)
     if not pairs:
         st.info(
-            "There are no two such runs yet: train, change captions in Annotate, and train again with the same settings.",
+            "There are no two such runs yet: train, change captions in Annotate, train again with the same settings.",
             icon=":material/compare_arrows:",
         )
         return
