@@ -12,7 +12,7 @@ from sdstudio.collection.marks import MARKS_FILE, Kind
 from sdstudio.schema import UserError
 from sdstudio.ui.files import small_png_url
 from sdstudio.ui.gallery import Item, gallery
-from sdstudio.ui.generate.large import show_picture
+from sdstudio.ui.generate.large import show_picture, undo_delete
 from sdstudio.ui.session import told
 from sdstudio.ui.text import count, literal, size
 from sdstudio.workspace import Workspace
@@ -38,6 +38,7 @@ def show(workspace: Workspace) -> None:
         st.session_state[SHOWN], st.session_state[SELECTED] = AT_ONCE, []
     page = collection.pictures(workspace, query, count=st.session_state[SHOWN])
     _undo(workspace)
+    undo_delete(workspace)
     if not page.total:
         nothing = "No picture is in the trash." if query.deleted else "No picture matches these filters."
         st.info(nothing, icon=":material/filter_alt_off:")

@@ -20,7 +20,7 @@ from sdstudio.schema import (
 )
 from sdstudio.ui.forms import config_form
 from sdstudio.ui.generate import compare
-from sdstudio.ui.generate.large import show_picture
+from sdstudio.ui.generate.large import show_picture, undo_delete
 from sdstudio.ui.job_card import follow, is_live
 from sdstudio.ui.models import models_to_ask
 from sdstudio.ui.session import choose_job, put_in_address, told
@@ -45,6 +45,7 @@ def show(workspace: Workspace) -> None:
         )
         return
     chosen = choose_job(drawn, "grid", "Grid")
+    undo_delete(workspace)
     with told():
         follow(workspace, chosen, lambda job: _show_grid(workspace, job))
         _take_out(jobs.get_job(workspace, chosen))
