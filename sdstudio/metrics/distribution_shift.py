@@ -26,7 +26,8 @@ def in_clusters(features: Array, components: int, clusters: int) -> tuple[Array,
 
 
 def _measure(generated: Pictures, reference: Pictures) -> Measured:
-    _, rows = in_clusters(np.concatenate([reference.pooled, generated.pooled]), COMPONENTS, CLUSTERS)
+    sets = [pictures.pooled[np.lexsort(pictures.pooled.T)] for pictures in (reference, generated)]  # in no one's order
+    _, rows = in_clusters(np.concatenate(sets), COMPONENTS, CLUSTERS)
     found = unpaired(rows[: len(reference)], rows[len(reference) :])
     return Measured(
         value=found.js,
