@@ -25,14 +25,16 @@ def measure_folders(
     reference: Path | None,
     metrics: Sequence[str],
     extractor: str = "",
+    prefer: Sequence[str] = (),
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[MetricResult]:
     """The cells of the pictures in `images`, then those of real against real.
 
     Pictures in one subfolder count as drawn from one prompt, others each on its own; a picture's partner is the
     reference picture of its name. `extractor` is the CLIP model; 'starter' makes every metric look through the
-    starter's encoders. Features are kept in the workspace's cache. Raises UserError, before anything is looked at,
-    for a folder without pictures, an unknown metric, and one that two folders cannot give what it needs.
+    starter's encoders; `prefer` are encoders to take instead of a metric's own. Features are kept in the workspace's
+    cache. Raises UserError, before anything is looked at, for a folder without pictures, an unknown metric, and one
+    that two folders cannot give what it needs.
     """
     from sdstudio.features.cache import CachedEncoder
     from sdstudio.features.choosing import Encoders
@@ -43,7 +45,7 @@ def measure_folders(
     real = _pictures(reference) if reference else []
     cache = ws.cache / "features"
     clip = CachedEncoder(load(extractor), cache) if extractor else None
-    encoders = Encoders(clip, extractor == "starter", ws.models / WEIGHTS, cache)
+    encoders = Encoders(clip, extractor == "starter", ws.models / WEIGHTS, cache, prefer)
     same = {sha256_file(path) for path in drawn} & {sha256_file(path) for path in real}
     flags = (f"exploratory: {count(len(same), 'picture')} in both folders",) if same else ()
     found: dict[tuple[str, str], MetricResult] = {}

@@ -58,15 +58,17 @@ def measure(
     encoder: "CachedEncoder",
     signature: str,
     ctx: JobContext,
+    prefer: Sequence[str] = (),
 ) -> list[MetricResult]:
     """All cells, row by row in the order of `rows`, then the floor's; nothing when the job is stopped.
 
-    `extractor` is the protocol's, `signature` its hash, which decides how the reference is halved for the floor. The
-    features of one encoder at a time are in memory; where its weights are missing its cells say so.
+    `extractor` and `prefer` (its encoders) are the protocol's, `signature` is its hash, which decides how the reference
+    is halved for the floor. The features of one encoder at a time are in memory; where its weights are missing its
+    cells say so.
     """
     from sdstudio.features.choosing import Encoders
 
-    encoders = Encoders(encoder, extractor == "starter", ctx.workspace.models / WEIGHTS)
+    encoders = Encoders(encoder, extractor == "starter", ctx.workspace.models / WEIGHTS, prefer=prefer)
     trained_on = _training(ctx.workspace, rows, metrics)
     found: dict[tuple[str, str], MetricResult] = {}
     for view, group in views(metrics, encoders):

@@ -62,7 +62,7 @@ def run_evaluate(config: Protocol, ctx: JobContext) -> bool:
     drawn = [folder / image.file for folder in folders for image in read_images(folder)]
     paths = [str(path) for path in (*read_reference(ctx.workspace, config.reference).paths, *drawn)]
     work = pa.table({"id": paths, "path": paths}, schema=SEEN)
-    encoders = _encoders(ctx.workspace, config.extractor)
+    encoders = _encoders(ctx.workspace, config.extractor, config.encoders)
     for name in dict.fromkeys(filter(None, map(encoders.name_for, metrics_in(config)))):
         ctx.log(f"Looking at {count(len(paths), 'picture')} through {name}")
         arguments = {"workspace": str(ctx.workspace.root), "extractor": config.extractor, "name": name}
@@ -81,10 +81,10 @@ def _missing(protocol: Protocol, rows: Sequence[Compared], ctx: JobContext) -> I
         yield asked(f"{row.key}-", row.model, texts, seeds, folder)
 
 
-def _encoders(ws: Workspace, extractor: str) -> "Encoders":
+def _encoders(ws: Workspace, extractor: str, prefer: Sequence[str] = ()) -> "Encoders":
     from sdstudio.features.cache import CachedEncoder
     from sdstudio.features.choosing import Encoders
     from sdstudio.features.clip import load
 
     encoder = CachedEncoder(load(extractor), ws.cache / "features")
-    return Encoders(encoder, extractor == "starter", ws.models / WEIGHTS)
+    return Encoders(encoder, extractor == "starter", ws.models / WEIGHTS, prefer=prefer)

@@ -11,11 +11,11 @@ from sdstudio.schema import UserError, to_json
 from sdstudio.workspace import Workspace
 
 METRICS = ("fid", "kid", "lpips")
-KNOWN = {"images", "reference", "metrics", "extractor"}
+KNOWN = {"images", "reference", "metrics", "extractor", "encoders"}
 
 
 def evaluate_folders(ws: Workspace, arguments: argparse.Namespace) -> int:
-    """Print the cells; the exit code. Flags win over a --config file, which may hold the same four settings."""
+    """Print the cells; the exit code. Flags win over a --config file, which may hold the same settings."""
     from sdstudio.folders import measure_folders
 
     flags = vars(arguments)
@@ -34,6 +34,7 @@ def evaluate_folders(ws: Workspace, arguments: argparse.Namespace) -> int:
         _folder(reference) if reference else None,
         settings.get("metrics", METRICS),
         settings.get("extractor", ""),
+        settings.get("encoders", ()),
         tell=lambda text: print(text, file=sys.stderr),
     )
     say(arguments, [to_json(result) for result in results], results_text(results))

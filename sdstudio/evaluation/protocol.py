@@ -75,6 +75,10 @@ def check_protocol(ws: Workspace, protocol: Protocol) -> list[Row]:
             raise UserError(f"The {what} {value!r} is there {count} times: give each {what} once.")
     if min(protocol.seeds) < 0:
         raise UserError("A seed is below zero: every model needs the same fixed seeds, so give them as 0 or more.")
+    known = {name for metric in registry.load("sdstudio.metrics").values() for name in metric.features}
+    for name in protocol.encoders:
+        if name not in known:
+            raise UserError(f"There is no encoder {name!r}: choose from {', '.join(sorted(known))}.")
     for metric in metrics_in(protocol):
         if "drift_prompts" in metric.needs and not protocol.drift_prompts:
             raise UserError(

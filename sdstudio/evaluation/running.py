@@ -36,7 +36,7 @@ def run_evaluate(config: Protocol, ctx: JobContext) -> bool:
     rows, drawn, seconds = draw_rows(rows, config, ctx)
     if ctx.should_stop():
         return False
-    results = measure(rows, metrics, reference, config.extractor, encoder, signature, ctx)
+    results = measure(rows, metrics, reference, config.extractor, encoder, signature, ctx, config.encoders)
     if ctx.should_stop():
         return False
     evaluation = Evaluation(

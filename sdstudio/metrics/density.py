@@ -24,6 +24,6 @@ RECORD = Metric(
     paper="Naeem et al. 2020, Reliable Fidelity and Diversity Metrics for Generative Models, arXiv:2002.09797",
     better="higher",
     needs=("prompts", "reference"),
-    features=("inception", "starter"),
+    features=("inception", "dino", "starter"),
     compute=compute,
 )

@@ -48,6 +48,6 @@ RECORD = Metric(
     paper="Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule, arXiv:1706.08500",
     better="lower",
     needs=("prompts", "reference"),
-    features=("inception", "starter"),
+    features=("inception", "dino", "starter"),
     compute=compute,
 )

@@ -48,6 +48,6 @@ RECORD = Metric(
     paper="Lin, Mo, Yang and Qu 2023, SAM: Simpson's Artistic Memory (ten FIDs of ten pictures)",
     better="lower",
     needs=("prompts", "reference"),
-    features=("inception", "starter"),
+    features=("inception", "dino", "starter"),
     compute=compute,
 )

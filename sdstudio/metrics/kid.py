@@ -31,6 +31,6 @@ RECORD = Metric(
     paper="Bińkowski et al. 2018, Demystifying MMD GANs, arXiv:1801.01401",
     better="lower",
     needs=("prompts", "reference"),
-    features=("inception", "starter"),
+    features=("inception", "dino", "starter"),
     compute=compute,
 )

@@ -24,6 +24,6 @@ RECORD = Metric(
     paper="Kynkäänniemi et al. 2019, Improved Precision and Recall Metric, arXiv:1904.06991",
     better="higher",
     needs=("prompts", "reference"),
-    features=("inception", "starter"),
+    features=("inception", "dino", "starter"),
     compute=compute,
 )

@@ -32,6 +32,11 @@ class Protocol:
     extractor: str = option(
         "starter", "The CLIP model that looks at the pictures: 'starter', a folder or a Hub id.", advanced=True
     )
+    encoders: list[str] = option(
+        [],
+        "Encoders to take instead of a metric's own, such as 'lpips_vgg' or 'dino'; see docs/metrics.md.",
+        advanced=True,
+    )
     settings: SampleSettings = field(default_factory=SampleSettings)
 
 
