@@ -18,6 +18,7 @@ import pytest
 from jobs_helpers import WAIT, finish_all, let_nobody_work, light_workspace, stop_all
 
 from sdstudio import jobs
+from sdstudio.jobs.backends.settings import FILE
 from sdstudio.jobs.context import JobContext
 from sdstudio.jobs.devices import DEVICES_VAR, _gpus, compute_devices, device_environment
 from sdstudio.jobs.folder import read_progress, read_state
@@ -86,6 +87,15 @@ def test_a_job_whose_device_is_gone_says_so_and_waits(still: Workspace, monkeypa
     assert jobs.get_job(still, second.id).message == "waits for cuda:0, which this machine does not have"
     monkeypatch.setenv(DEVICES_VAR, "cuda:0")
     assert placed(still) == {"b": "cuda:0"}
+
+
+def test_a_job_for_a_cluster_that_is_gone_waits_and_says_so_while_others_run(still: Workspace, monkeypatch) -> None:
+    monkeypatch.setattr("sdstudio.jobs.backends.check", lambda *_: None)
+    (still.root / FILE).write_text("{")
+    waiting = submit(still, "a", backend="ray")
+    submit(still, "b")
+    assert placed(still) == {"a": "1", "b": "cpu:0"}
+    assert waiting.message.startswith("waits: ") and ("sdstudio[ray]" in waiting.message or FILE in waiting.message)
 
 
 def test_a_run_on_two_devices_takes_both_at_once_and_is_not_overtaken(still: Workspace) -> None:

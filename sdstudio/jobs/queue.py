@@ -301,7 +301,8 @@ def _places(ws: Workspace, state: State) -> tuple[str, ...]:
     place = get_kind(state.kind).place
     if place:
         return (place,)
-    return backends.get_backend(state.placement.backend).places(ws) or compute_devices()
+    name = state.placement.backend
+    return compute_devices() if name == backends.LOCAL else backends.places(ws, name)
 
 
 def _start_now(ws: Workspace, folder: Path, secrets: Mapping[str, str]) -> None:

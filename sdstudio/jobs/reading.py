@@ -9,9 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from sdstudio.jobs import backends
 from sdstudio.jobs.context import METRICS_FILE, STOP_FILE
 from sdstudio.jobs.devices import NETWORK, missing_device
-from sdstudio.jobs.folder import CONFIG_FILE, LOG_FILE, TRACEBACK_FILE, State, read_progress, read_state
+from sdstudio.jobs.folder import CONFIG_FILE, LOG_FILE, TRACEBACK_FILE, State, read_progress, read_state, workspace_of
 from sdstudio.jobs.kinds import get_kind
 from sdstudio.jobs.transitions import ending
 from sdstudio.schema import Job
@@ -70,17 +71,23 @@ def _job(folder: Path, state: State) -> Job:
         unit=str(progress.get("unit", "")),
         rate=rate,
         left=left,
-        message=_message(state, progress),
+        message=_message(folder, state, progress),
         error=state.error,
         traceback=folder / TRACEBACK_FILE if (folder / TRACEBACK_FILE).exists() else None,
     )
 
 
-def _message(state: State, progress: dict[str, Any]) -> str:
+def _message(folder: Path, state: State, progress: dict[str, Any]) -> str:
     if state.has_ended:
         return state.message
-    missing = missing_device(state.placement) if state.state == "queued" else ""
-    return f"waits for {missing}, which this machine does not have" if missing else str(progress.get("message", ""))
+    if state.state == "queued":
+        missing = missing_device(state.placement)
+        if missing:
+            return f"waits for {missing}, which this machine does not have"
+        why = backends.why_not(workspace_of(folder), state.placement.backend)
+        if why:
+            return f"waits: {why}"
+    return str(progress.get("message", ""))
 
 
 def pace(progress: dict[str, Any], now: float) -> tuple[float | None, float | None]:

@@ -96,14 +96,20 @@ def cluster_name(folder: Path, state: State) -> str:
 def available(ws: Workspace) -> list[Availability]:
     """Every backend, whether it can be used or not, this machine first."""
     backends = [get_backend(name) for name in MODULES]
-    return [Availability(name=each.name, label=each.label, why_not=_why_not(each, ws)) for each in backends]
+    return [Availability(name=each.name, label=each.label, why_not=why_not(ws, each.name)) for each in backends]
 
 
-def _why_not(backend: JobBackend, ws: Workspace) -> str:
+def why_not(ws: Workspace, name: str) -> str:
+    """Why the backend cannot be used; a damaged `clusters.json` is one such reason, and stops nothing else."""
     try:
-        return backend.why_not(ws)
-    except UserError as error:  # a damaged clusters.json is said where clusters are, and stops nothing else
+        return get_backend(name).why_not(ws)
+    except UserError as error:
         return str(error)
+
+
+def places(ws: Workspace, name: str) -> tuple[str, ...]:
+    """The cluster's places; none while it cannot be used."""
+    return () if why_not(ws, name) else get_backend(name).places(ws)
 
 
 def check(ws: Workspace, placement: Placement, place: str = "", has_secrets: bool = False) -> None:
