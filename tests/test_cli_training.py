@@ -44,6 +44,13 @@ def test_print_config_is_complete_and_can_be_given_back(
     assert jobs.list_jobs(ws) == []
 
 
+def test_further_datasets_are_mixed_in_by_a_flag(ws: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    make_dataset(ws, "world")
+    argv = ["train", "--dataset", "toys", "--mix", "world,repeats=2,regularisation=true,weight=0.5", "--print-config"]
+    mix = printed(capsys, *argv)["mix"]
+    assert mix == [{"dataset": "world", "repeats": 2, "regularisation": True, "weight": 0.5}]
+
+
 def test_a_name_that_method_and_loop_share_has_two_flags(ws: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["train", "--dataset", "toys", "--method", "dreambooth", "--class-word", "toy", "--loop-class-word", "doll"]
     config = printed(capsys, *argv, "--print-config")
@@ -90,6 +97,8 @@ def test_a_sweep_is_listed_then_queued_once(ws: Workspace, capsys: pytest.Captur
         (["train", "--dataset", "toys", "--resolution", "65"], "65 is not a multiple of 8: take 64"),
         (["train", "--dataset", "toys", "--init-checkpoint", "gone"], "no checkpoint 'gone'"),
         (["train", "--config", "MIX"], "'toys' is mixed in twice"),
+        (["train", "--dataset", "toys", "--mix", "world,repeat=2"], "repeat"),
+        (["train", "--dataset", "toys", "--mix", "world"], "There is no dataset 'world'"),
         (["train", "--dataset", "brackets", "--weighted-captions"], "caption 'asim. a (red toy' cannot be read: The b"),
         (["train", "--dataset", "commas", "--weighted-captions", "--shuffle-tags"], "part '(a red' stands alone"),
         (["sweep", "--dataset", "toys"], "--grid"),

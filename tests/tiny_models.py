@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from sdstudio.datasets import create_dataset
+from sdstudio.exports import ldm
 from sdstudio.jobs.context import JobContext
 from sdstudio.workspace import Workspace
 
@@ -188,32 +189,9 @@ def clip_tensors(model: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]
 
 
 def open_clip_tensors(model: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:
-    """OpenCLIP's names; its attention keeps q, k and v in one matrix."""
-    state = {name.removeprefix("text_model."): value for name, value in model.state_dict().items()}
-    tensors = {
-        "positional_embedding": state["embeddings.position_embedding.weight"],
-        "token_embedding.weight": state["embeddings.token_embedding.weight"],
-        "ln_final.weight": state["final_layer_norm.weight"],
-        "ln_final.bias": state["final_layer_norm.bias"],
-    }
-    width = state["final_layer_norm.weight"].shape[0]
-    projection = state.get("text_projection.weight")
-    tensors["text_projection"] = torch.eye(width) if projection is None else projection.T
-    names = {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj"}
-    for name, value in state.items():
-        found = re.fullmatch(r"encoder\.layers\.(\d)\.(.*)\.(weight|bias)", name)
-        if not found:
-            continue
-        layer, part, what = found.groups()
-        block = f"transformer.resblocks.{layer}"
-        if part in names:
-            tensors[f"{block}.{names[part]}.{what}"] = value
-        elif part == "self_attn.out_proj":
-            tensors[f"{block}.attn.out_proj.{what}"] = value
-        elif part == "self_attn.q_proj":
-            parts = [state[f"encoder.layers.{layer}.self_attn.{letter}_proj.{what}"] for letter in "qkv"]
-            tensors[f"{block}.attn.in_proj_{what}"] = torch.cat(parts)
-    return {prefix + name: value for name, value in tensors.items()}
+    """As published: Stable Diffusion 2's text encoder has a projection, which nothing uses."""
+    width = model.config.hidden_size
+    return {f"{prefix}text_projection": torch.eye(width), **ldm.open_clip_tensors(model, prefix)}
 
 
 def strip_weights(folder: Path) -> None:

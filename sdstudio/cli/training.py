@@ -3,13 +3,14 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sdstudio.cli.flags import Command, Parser, add_job_flags, config_of, peek, plugin_fields, say, table
 from sdstudio.cli.outcomes import EXIT_OK, do
 from sdstudio.options import Field, add_flags, describe, merge
-from sdstudio.schema import TrainConfig, UserError, to_json
+from sdstudio.schema import ExtraDataset, TrainConfig, UserError, from_json, to_json
 from sdstudio.sweeps import short_name
 from sdstudio.workspace import Workspace
 
@@ -24,7 +25,7 @@ def _configure_train(child: argparse.ArgumentParser, argv: Sequence[str]) -> Non
 
 def _train(ws: Workspace, arguments: argparse.Namespace) -> int:
     _say_what_was_left(arguments)
-    config = config_of(TrainConfig, arguments, arguments.fields, arguments.under)
+    config = _config(arguments)
     if not arguments.print_config:
         return do(ws, arguments, "train", config)
     from sdstudio.jobs.kinds import get_kind
@@ -51,7 +52,7 @@ def _sweep(ws: Workspace, arguments: argparse.Namespace) -> int:
     from sdstudio.sweeps import parse_axis, plan_sweep, start_sweep
 
     _say_what_was_left(arguments)
-    base = config_of(TrainConfig, arguments, arguments.fields, arguments.under)
+    base = _config(arguments)
     plan = plan_sweep(ws, base, dict(map(parse_axis, arguments.grid)))
     for note in plan.notes:
         print(note, file=sys.stderr)
@@ -85,10 +86,30 @@ def _add_settings(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     common = describe(TrainConfig)
     add_flags(child, [item for item in common if not item.advanced], "settings")
     add_flags(child, own, f"options of {method}")
+    child.add_argument(
+        "--mix",
+        action="append",
+        default=[],
+        type=_mixed,
+        metavar="DATASET[,SETTING=VALUE]",
+        help="a further dataset, such as world,repeats=2 or world,regularisation=true,weight=0.5; may be given again",
+    )
     twice = {short_name(item.name) for item in own}  # the method's option has the short flag
     for section, fields in _by_section(item for item in common if item.advanced).items():
         add_flags(child, fields, section.lower() or "more settings", in_full=twice)
     child.set_defaults(fields=[*common, *own], under=under, left=left)
+
+
+def _mixed(text: str) -> dict[str, str]:
+    """'world,repeats=2' as the settings of an ExtraDataset."""
+    dataset, *settings = text.split(",")
+    return {"dataset": dataset, **dict(setting.partition("=")[::2] for setting in settings)}
+
+
+def _config(arguments: argparse.Namespace) -> TrainConfig:
+    config = config_of(TrainConfig, arguments, arguments.fields, arguments.under)
+    mix = [from_json(ExtraDataset, settings) for settings in arguments.mix]
+    return replace(config, mix=mix) if mix else config
 
 
 def _by_section(fields: Any) -> dict[str, list[Field]]:

@@ -100,7 +100,7 @@ def _training(ws: Workspace, config: TrainConfig, device: str, compute: bool) ->
     exact = find(ws, "train", device, lambda other: _load(other) == _load(wanted))
     scaled = exact or find(ws, "train", device, lambda other: _pace(other) == _pace(wanted))
     sized = find(ws, "train", device, lambda other: _size(other) == _size(wanted))
-    plan = _plan(ws, config)
+    plan = plan_of(ws, config)
     notes: list[str] = []
     known: dict[str, Any] = {}
     if scaled and plan:
@@ -170,7 +170,7 @@ def _work(config: dict[str, Any]) -> float:
     return float(loop["batch_size"] * loop["gradient_accumulation"] * (loop["resolution"] or 1) ** 2)
 
 
-def _plan(ws: Workspace, config: TrainConfig) -> Plan | None:
+def plan_of(ws: Workspace, config: TrainConfig) -> Plan | None:
     """How long the run is, if its settings go together; those that do not are refused elsewhere."""
     try:
         _, captioned, _ = _counts(ws, config.dataset)

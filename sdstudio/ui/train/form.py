@@ -7,6 +7,7 @@ import streamlit as st
 
 from sdstudio import jobs, registry
 from sdstudio.datasets import DatasetInfo, list_datasets
+from sdstudio.jobs.estimating import plan_of
 from sdstudio.jobs.kinds import get_kind
 from sdstudio.models import list_checkpoints
 from sdstudio.schema import LoopConfig, Method, TrainConfig, from_json
@@ -15,7 +16,7 @@ from sdstudio.ui.forms import config_form
 from sdstudio.ui.models import base_model_picker, trained_models
 from sdstudio.ui.placement import placement_picker
 from sdstudio.ui.session import page_file, put_in_address, told
-from sdstudio.ui.text import literal
+from sdstudio.ui.text import count, literal
 from sdstudio.ui.train.data import mix_form, own_side, show_dataset
 from sdstudio.ui.train.filling import PREFIX
 from sdstudio.ui.train.identifier import identifier_finder, teaches_subject, trigger_problem
@@ -119,6 +120,17 @@ def choose_start(workspace: Workspace, method: Method) -> str:
     )
 
 
+def show_length(workspace: Workspace, config: TrainConfig) -> None:
+    """How often the run sees its pictures, whatever its length is counted in."""
+    plan = plan_of(workspace, config)
+    if plan:
+        passes = plan.steps / plan.steps_per_epoch
+        st.caption(
+            f"{count(plan.steps, 'step')} of {count(plan.pictures_per_step, 'picture')}: each picture comes about "
+            f"{passes:.3g} times, one pass over all takes {plan.steps_per_epoch:.3g} steps."
+        )
+
+
 def show_start(workspace: Workspace, settings: Mapping[str, Any]) -> None:
     """What it will need, or in words why it cannot start; a sweep over it; the button."""
     with told():
@@ -129,6 +141,7 @@ def show_start(workspace: Workspace, settings: Mapping[str, Any]) -> None:
         ready = False
         with told():
             get_kind("train").prepare(workspace, config)
+            show_length(workspace, config)
             ready = show_estimate(workspace, "train", config)
         placement = placement_picker(workspace, key=f"{PREFIX}.placement", several=True)
         start = st.button(
