@@ -78,7 +78,7 @@ def comparison(
         preprocessing="p",
     )  # fmt: skip
     rows = tuple(of for of, _ in cells)
-    protocol = Protocol(name="Faces", prompts=PROMPTS, seeds=[1], metrics=list(METRICS))
+    protocol = Protocol(name="Faces", prompts=PROMPTS, seeds=[1], reference="real", metrics=list(METRICS))
     evaluation = Evaluation(
         protocol=protocol, protocol_hash=hash, created=float(name[-1]), rows=rows, results=(*results, floor)
     )

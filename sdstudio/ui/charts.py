@@ -107,13 +107,13 @@ def metric_chart(rows: Sequence[Mapping[str, Any]], marks: Mapping[str, float], 
     legend = alt.Legend(title=None, orient="bottom", columns=2, labelLimit=360) if several else None
     colour = alt.Color("run:N", legend=legend, sort=None)
     base = alt.Chart(table, height=WITH_LEGEND if several else HEIGHT).encode(_step(), colour)
-    value = _value(f"{title} ({better} is better)")
+    named = f"{title} ({better} is better)"
     chart = base.mark_line(strokeWidth=2, point=True).encode(
-        value,
+        _value(named),
         tooltip=[alt.Tooltip("run:N", title="Run"), *_tooltip("value")],
     )
     if table["low"].notna().any():
-        chart += base.mark_rule(opacity=0.5).encode(alt.Y("low:Q", title=value.title), alt.Y2("high:Q"))
+        chart += base.mark_rule(opacity=0.5).encode(alt.Y("low:Q", title=named), alt.Y2("high:Q"))
     for place, (name, height) in enumerate(marks.items()):
         line = alt.Chart(pandas.DataFrame([{"value": height, "name": name}]))
         chart += line.mark_rule(strokeDash=[5, 4], color=GREY).encode(alt.Y("value:Q"))
