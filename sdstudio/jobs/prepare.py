@@ -30,7 +30,6 @@ from sdstudio.schema import (
     from_json,
     to_json,
 )
-from sdstudio.start_pictures import check_start
 from sdstudio.workspace import Workspace
 
 
@@ -115,6 +114,8 @@ def train(ws: Workspace, config: TrainConfig) -> TrainConfig:
 
 
 def generate(ws: Workspace, config: GenerateConfig) -> GenerateConfig:
+    from sdstudio.start_pictures import check_start
+
     if not config.prompts:
         raise UserError("There is no prompt; say what to draw, for example --prompts 'a cat on a beach'.")
     check_distinct(config.prompts)

@@ -1,6 +1,5 @@
 """Ask models for pictures and watch them form: a handful at once here, more as a job."""
 
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -13,6 +12,8 @@ from sdstudio.ui.forms import config_form
 from sdstudio.ui.generate.fields import KEY, choose_models, negative_field, prompt_field, show_problem
 from sdstudio.ui.generate.large import show_picture, undo_delete
 from sdstudio.ui.generate.live import BATCH, OPENED, hub_of, show_batches
+from sdstudio.ui.generate.reading import drop_picture
+from sdstudio.ui.generate.start import start_picker
 from sdstudio.ui.guidance import guidance_picker
 from sdstudio.ui.session import put_in_address, told
 from sdstudio.ui.text import count
@@ -31,23 +32,30 @@ ELSEWHERE = (
 
 def show(workspace: Workspace) -> None:
     """The form, and below it the batch that is being looked at."""
+    opened = st.session_state.pop(OPENED, "")
     show_form(workspace)
     undo_delete(workspace)
     show_batches(workspace)
-    _show_opened(workspace)
+    if opened:
+        with told():
+            show_picture(workspace, workspace.root / opened, collection.record(workspace, opened))
 
 
 def show_form(workspace: Workspace) -> None:
     with st.container(border=True):
-        models = choose_models(workspace)
-        prompts = prompt_field(workspace, models)
-        negative = negative_field(workspace, models)
+        drop_picture(workspace)
+        with st.container():  # what comes and goes in these moves no field below, where somebody may be typing
+            models = choose_models(workspace)
+            prompts = prompt_field(workspace, models)
+            negative = negative_field(workspace, models)
         settings = config_form(GenerateConfig, key=KEY, skip=ELSEWHERE)
         with st.container(horizontal=True, vertical_alignment="top", gap="large"):
             scheduler = _sampler_picker()
             with st.container():
                 guidance = guidance_picker(KEY)
         _check_guidance(guidance, prompts)
+        start = start_picker(workspace, KEY)
+        settings["start"] = to_json(start) if start else None
         settings["settings"] |= {"negative_prompt": negative, "scheduler": scheduler, **guidance}
         settings |= {"models": [to_json(model) for model in models], "prompts": prompts}
         _submit(workspace, settings)
@@ -94,11 +102,3 @@ def _submit(workspace: Workspace, settings: dict[str, Any]) -> None:
             batch = hub_of(workspace).ask(config).id
         put_in_address(BATCH, batch)
         st.rerun()
-
-
-def _show_opened(workspace: Workspace) -> None:
-    picture = st.session_state.pop(OPENED, "")
-    if not picture:
-        return
-    with told():
-        show_picture(workspace, Path(workspace.root / picture), collection.record(workspace, picture))

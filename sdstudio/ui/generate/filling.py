@@ -9,6 +9,7 @@ from sdstudio import registry
 from sdstudio.schema import GenerateConfig, GeneratedImage, Guidance, ModelRef, UserError, to_json
 from sdstudio.ui.forms import fill_form
 from sdstudio.ui.generate.live import BATCH, hub_of
+from sdstudio.ui.generate.start import begin_from
 from sdstudio.ui.models import models_to_ask
 from sdstudio.ui.session import put_in_address
 from sdstudio.workspace import Workspace
@@ -40,6 +41,7 @@ def fill_from(workspace: Workspace, image: GeneratedImage) -> None:
     st.session_state[f"{KEY}.extras"] = [extra.checkpoint for extra in image.model.extras]
     for extra in image.model.extras:
         st.session_state[f"{KEY}.weight.{extra.checkpoint}"] = extra.weight
+    begin_from(workspace, KEY, image.start)
     st.session_state["view"] = "Ask"
 
 

@@ -154,6 +154,8 @@ def _forming(batch: Batch) -> None:
 
 def show_pictures(workspace: Workspace, folder: Path) -> None:
     """All pictures of a folder side by side, with what was not asked for above them."""
+    if OPENED in st.session_state:  # a picture was chosen within a fragment, and its dialog is the page's
+        st.rerun(scope="app")
     images = read_images(folder)
     for flag in dict.fromkeys(flag for image in images for flag in image.flags):
         st.markdown(f":orange[⚠] {literal(flag)}")
