@@ -60,8 +60,8 @@ def resume_button(workspace: Workspace, job: Job, type: Literal["secondary", "te
         key=f"resume-{job.id}",
         type=type,
         icon=":material/resume:",
-        on_click=begin,
-        args=(workspace, job, RESUME),
+        on_click=carry_out,
+        args=(begin, workspace, job, RESUME),
         help="Queues it once more; it goes on from what it kept.",
     )
     _ask_for_token(workspace, job, RESUME)
@@ -100,7 +100,7 @@ def ended_menu(workspace: Workspace, job: Job) -> None:
         if st.session_state[key] == DELETE:
             st.session_state[ASKED] = job.id
         else:
-            begin(workspace, job, AGAIN)
+            carry_out(begin, workspace, job, AGAIN)
 
     st.menu_button("", [AGAIN, DELETE], key=key, icon=":material/more_vert:", type="tertiary", on_click=chosen)
     _ask_for_token(workspace, job, AGAIN)
@@ -111,7 +111,7 @@ def begin(workspace: Workspace, job: Job, what: str) -> None:
     if jobs.may_need_token(job):
         st.session_state[TOKEN_FOR] = (job.id, what)
     else:
-        carry_out(BEGIN[what], workspace, job.id)
+        BEGIN[what](workspace, job.id)
 
 
 def _run_again(workspace: Workspace, job_id: str, secrets: Mapping[str, str] | None = None) -> None:
