@@ -9,11 +9,14 @@ from sdstudio.words import duration as duration
 from sdstudio.words import size as size
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
+_ADDRESS = re.compile(r"(?<!\w)(?=https?://|www\.|[-.\w+]+@[-\w]+\.)", re.IGNORECASE)
+_NO_LINK = "\N{WORD JOINER}"
+"""Before an address: Markdown makes it a link, escaped or not, unless what comes before is neither space nor sign."""
 
 
 def literal(text: str) -> str:
     """`text` with every Markdown character escaped, for labels and messages that Streamlit would interpret."""
-    return _MARKDOWN.sub(r"\\\1", text)
+    return _MARKDOWN.sub(r"\\\1", _ADDRESS.sub(_NO_LINK, text))
 
 
 def changed(before: str, after: str) -> str:

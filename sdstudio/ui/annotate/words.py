@@ -12,6 +12,8 @@ from sdstudio.ui.text import count, literal
 from sdstudio.workspace import Workspace
 
 SHOWN = 80
+ISOLATE, POP = "\N{FIRST STRONG ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"
+"""Around a word that is written from the right, so that its count stays behind it."""
 
 
 @st.dialog("Words", width="medium")
@@ -37,7 +39,7 @@ def pick(counter: Counter[str], key: str, pattern: str) -> None:
     st.pills(
         "Most frequent",
         common,
-        format_func=lambda word: f"{literal(word)} · {counter[word]:,}",
+        format_func=lambda word: f"{ISOLATE}{literal(word)}{POP} · {counter[word]:,}",
         key=f"pick-{key}",
         label_visibility="collapsed",
         on_change=chosen,

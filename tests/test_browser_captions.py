@@ -1,0 +1,138 @@
+"""Odd captions and many sessions, in a real browser: pytest -m slow tests/test_browser_captions.py"""
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from sdstudio.datasets import PERSON, DatasetStore, create_dataset
+from sdstudio.datasets.bulk import FindReplace
+from sdstudio.datasets.query import Query
+from sdstudio.workspace import Workspace
+
+MARK = "hacked"
+HOSTILE = (
+    f'<img src=x onerror="window.{MARK}=1"><script>window.{MARK}=1</script><b class={MARK}>bold</b>',
+    f"![x](https://evil.example/a.png) [link](javascript:window.{MARK}=1) **strong** # heading",
+    f'</textarea></span>"><svg onload="window.{MARK}=1"> $\\frac{{1}}{{2}}$ :red[red] :material/home: `code` --- <br>',
+    f"{{{{ {MARK} }}}} ${{window.{MARK}=1}} %s %(x)s \\u003cscript\\u003e &lt;b class={MARK}&gt;",
+    "<https://evil.example> www.evil.example a@evil.example [x]: https://evil.example",
+)
+FOREIGN = "asim, صورة امرأة سعيدة 👩‍🎤🏳️‍🌈 笑顔の女性 e\u0301 \u202eabc\u202c"
+MENU = (("Words…", "In how many of"), ("Snapshots…", "1 caption changed"), ("Settings…", "Identifier"))
+SESSIONS, THUMBNAILS = 25, 48
+TEST_SECONDS = 1800
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "studio")
+
+
+def dataset_of(workspace: Workspace, captions: list[str]) -> DatasetStore:
+    store = create_dataset(workspace, "odd")
+    for index, caption in enumerate(captions):
+        memory = io.BytesIO()
+        Image.effect_noise((64, 64), 20 + index).convert("RGB").save(memory, "PNG")
+        store.add(memory.getvalue(), f"{index:02}.png", caption)
+    return store
+
+
+def is_text(page: Page) -> None:
+    """The caption stands on the page as it was written, and nothing in it came to life."""
+    expect(page.get_by_text("Running", exact=True)).to_have_count(0)
+    assert page.evaluate(f"window.{MARK}") is None
+    alive = (f".{MARK}", "img[src*=evil]", "img[src$='/x']", "a[href*=evil]", "a[href^=javascript]", ".katex")
+    assert page.locator(", ".join(alive)).count() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(TEST_SECONDS)
+@pytest.mark.parametrize("caption", HOSTILE)
+def test_markup_in_a_caption_is_text_in_every_view(
+    page: Page, address: str, workspace: Workspace, caption: str
+) -> None:
+    store = dataset_of(workspace, [caption, caption, "plain"])
+    store.snapshot()
+    store.bulk(Query(), FindReplace(find="plain", replacement=caption))
+    store.snapshot()
+    id = store.images()[0].id
+    store.approve(id, store.image(id).version)
+    store.set_machine_caption(id, f"{caption} drafted", "captioner:blip")
+    plain = caption.replace("[", "").replace("]", "")
+    store.change_settings({"identifier": f"<b class={MARK}>", "template": plain})
+
+    page.goto(f"{address}/annotate?dataset=odd")
+    expect(page.locator("button.cell").first).to_contain_text(caption.split()[0])
+    is_text(page)
+    page.get_by_role("button", name="Change…").click()
+    page.get_by_role("dialog").get_by_label("Find", exact=True).fill("a")
+    expect(page.get_by_role("dialog").get_by_text("will change")).to_be_visible()
+    is_text(page)
+    for choice, seen in MENU:
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        page.get_by_role("button", name="More", exact=True).click()
+        page.get_by_text(choice).click()
+        expect(page.get_by_role("dialog").get_by_text(seen).first).to_be_visible()
+        is_text(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Check", exact=True).click()
+    expect(page.get_by_role("dialog").get_by_text("lacks the identifier")).to_be_visible()
+    is_text(page)
+
+    page.goto(f"{address}/annotate?dataset=odd&image={id}")
+    expect(page.get_by_role("textbox", name="Caption", exact=True)).to_have_value(caption)
+    page.get_by_text("History of this caption").click()
+    expect(page.get_by_text("drafted").first).to_be_visible()
+    is_text(page)
+
+
+@pytest.mark.slow
+def test_every_script_is_typed_shown_and_kept(page: Page, address: str, workspace: Workspace) -> None:
+    store = dataset_of(workspace, ["plain", FOREIGN, "last"])
+    first, second, _ = store.images()
+    page.goto(f"{address}/annotate?dataset=odd&image={first.id}")
+    box = page.get_by_role("textbox", name="Caption", exact=True)
+    expect(box).to_have_value("plain")
+    box.fill(FOREIGN)
+    box.press("Control+Enter")
+    expect(page.get_by_text("Saved", exact=True)).to_be_visible()
+    expect(box).to_have_value(FOREIGN)
+    assert store.image(first.id).caption == FOREIGN
+    box.fill("صورة")
+    assert box.evaluate("box => getComputedStyle(box).direction") == "rtl"
+    box.press("Control+Enter")
+    expect(page.get_by_text("Saved", exact=True)).to_be_visible()
+    assert store.image(second.id).caption == "صورة"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(TEST_SECONDS)
+def test_25_sessions_at_once_see_every_thumbnail(page: Page, address: str, workspace: Workspace) -> None:
+    """All reload together, each at its own filter, while one of them saves."""
+    store = dataset_of(workspace, ["a cat"] * THUMBNAILS)
+    pages = [page, *(page.context.new_page() for _ in range(SESSIONS - 1))]
+    bad: list[str] = []
+    for one in pages:
+        one.on("response", lambda response: bad.append(response.url) if response.status >= 500 else None)
+        one.goto(f"{address}/annotate?dataset=odd", wait_until="commit")
+    edited = store.images()[0]
+    for turn in range(2):
+        for one in pages:
+            expect(one.locator("button.cell")).to_have_count(THUMBNAILS, timeout=TEST_SECONDS * 1000)
+            one.evaluate("document.querySelectorAll('.cell img').forEach(picture => picture.loading = 'eager')")
+            one.wait_for_function(
+                "[...document.querySelectorAll('.cell img')].every(picture => picture.naturalWidth > 0)",
+                timeout=TEST_SECONDS * 1000,
+            )
+            expect(one.get_by_role("alert")).to_have_count(0)
+        if not turn:
+            edited = store.set_caption(edited.id, "a dog", PERSON, edited.version)
+            for one in pages:
+                one.evaluate("location.reload()")
+    for one in pages:
+        expect(one.locator("button.cell").first).to_contain_text("a dog")
+    assert bad == []
