@@ -66,7 +66,7 @@ def complete_lines(file: Path) -> list[list[str]]:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
-@pytest.mark.parametrize("kills", [6, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [6, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
 def test_killed_writers_lose_no_acknowledged_edit(tmp_path, kills):
     store = create_dataset(Workspace(tmp_path / "workspace"), "set")
     for colour in ("red", "green", "blue", "white"):
