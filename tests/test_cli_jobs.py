@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import light_jobs
@@ -14,6 +15,7 @@ import pytest
 from jobs_helpers import WAIT, finish, finish_all, let_nobody_work, light_workspace
 
 from sdstudio import cli, jobs
+from sdstudio.jobs.folder import read_state, write_state
 from sdstudio.jobs.transitions import change_state
 from sdstudio.workspace import ENV_VAR, Workspace, write_json
 
@@ -109,3 +111,18 @@ def test_a_device_is_chosen_for_a_queued_job_only(ws: Workspace, capsys) -> None
     assert cli.main([*generate, "--detach", "--device", "cpu:1", "--json"]) == 0
     job = json.loads(capsys.readouterr().out)
     assert (job["device"], job["placement"]["device"]) == ("cpu:1", "cpu:1")
+
+
+@pytest.mark.parametrize(("kind", "handed"), [("push", {"HF_TOKEN": "hf_secret"}), ("generate", {})])
+def test_only_what_talks_to_the_hub_is_handed_the_environments_token(
+    ws: Workspace, capsys, monkeypatch, kind: str, handed: dict[str, str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    job = light_jobs.submit(ws, 1)
+    write_state(job.folder, replace(read_state(job.folder), kind=kind, state="failed", ended=time.time()))
+    asked: list[dict[str, str]] = []
+    for name in ("resume_job", "run_again"):
+        monkeypatch.setattr(jobs, name, lambda ws, job_id, secrets: (asked.append(secrets), job)[1])
+    run(capsys, "resume", job.id, "--detach")
+    run(capsys, "again", job.id)
+    assert asked == [handed, handed]
