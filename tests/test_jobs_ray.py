@@ -14,12 +14,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 import ray_cluster
-from jobs_helpers import WAIT, empty_workspace, plain_pictures, small_lora, until
+from jobs_helpers import empty_workspace, plain_pictures, small_lora
+from jobs_helpers import until as until_within
 from PIL import Image
 
 from sdstudio import jobs
@@ -47,6 +49,8 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra is not installed: sdstudio[ray]"),
 ]
 RAY = Placement(backend="ray")
+WAIT = 1200.0
+until = partial(until_within, seconds=WAIT)
 PICTURES, BROKEN, KILLED_AFTER = 1500, 30, 1200
 
 
