@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from sdstudio.jobs.processes import python_environment
-from sdstudio.readiness import local_folder
 from sdstudio.schema import TrainConfig, UserError, from_json
 from sdstudio.workspace import Workspace, read_json, write_json
 
@@ -79,6 +78,8 @@ def compute(ws: Workspace, config: TrainConfig) -> Footprint:
 
 
 def _question(ws: Workspace, config: TrainConfig) -> dict[str, Any] | None:
+    from sdstudio.readiness import local_folder
+
     folder = local_folder(ws, config.base_model)
     if folder is None or not (folder / "model_index.json").is_file():
         return None
