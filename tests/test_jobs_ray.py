@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 import ray_cluster
-from jobs_helpers import empty_workspace, plain_pictures, small_lora
+from jobs_helpers import empty_workspace, plain_pictures, small_lora, stop_all
 from jobs_helpers import until as until_within
 from PIL import Image
 
@@ -61,8 +61,10 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture
-def ws(tmp_path: Path, address: str) -> Workspace:
-    return empty_workspace(tmp_path)
+def ws(tmp_path: Path, address: str) -> Iterator[Workspace]:
+    workspace = empty_workspace(tmp_path)
+    yield workspace
+    stop_all(workspace)
 
 
 def tell(ws: Workspace, **settings: object) -> None:
