@@ -182,3 +182,12 @@ def test_an_unknown_encoder_is_refused_before_anything_is_drawn(tmp_path: Path) 
     protocol = Protocol(models=[ModelRef()], prompts=["a"], metrics=["clip_score"], encoders=["sight"])
     with pytest.raises(UserError, match="There is no encoder 'sight': choose from clip, dino, inception, lpips_alex"):
         check_protocol(Workspace(tmp_path), protocol)
+
+
+def test_the_guide_has_a_row_for_every_metric_and_encoder() -> None:
+    guide = (Path(__file__).parents[1] / "docs/metrics.md").read_text(encoding="utf-8")
+    for name, metric in METRICS.items():
+        row = next((line for line in guide.splitlines() if line.startswith(f"| `{name}` |")), "")
+        assert ("↑" if metric.better == "higher" else "↓") in row, f"docs/metrics.md has no right row for {name}"
+    for name in registry.load("sdstudio.features"):
+        assert f"| `{name}` |" in guide

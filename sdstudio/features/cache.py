@@ -27,12 +27,13 @@ class CachedEncoder:
 
     def images(self, paths: Sequence[Path]) -> ImageFeatures:
         """Features of picture files (at least one), in their order; beyond a gigabyte they lie in a file."""
-        first = self._batch(paths[:1])[0]
-        pooled, embedding = (room((len(paths), len(first[name]))) for name in ("pooled", "embedding"))
+        features: dict[str, Array] = {}
         for start in range(0, len(paths), BATCH):
-            for place, entry in enumerate(self._batch(paths[start : start + BATCH]), start):
-                pooled[place], embedding[place] = entry["pooled"], entry["embedding"]
-        return ImageFeatures(pooled, embedding)
+            batch = self._batch(paths[start : start + BATCH])
+            features = features or {name: room((len(paths), len(batch[0][name]))) for name in ("pooled", "embedding")}
+            for name, values in features.items():
+                values[start : start + len(batch)] = [entry[name] for entry in batch]
+        return ImageFeatures(**features)
 
     def _batch(self, paths: Sequence[Path]) -> list[dict[str, Array]]:
         files = [self._file(sha256_file(path)) for path in paths]
