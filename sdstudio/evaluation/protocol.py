@@ -101,9 +101,9 @@ def metrics_in(protocol: Protocol) -> list[Metric]:
 
 
 def _rows(ws: Workspace, protocol: Protocol) -> list[Row]:
-    trained = [_trained_row(ws, model) for model in protocol.models if model.checkpoint]
+    trained = [_trained_row(ws, model) for model in protocol.models if model.checkpoints]
     bases = [_base_row(ws, ModelRef(base_model=row.model.base_model)) for row in trained]
-    bases += [_base_row(ws, model) for model in protocol.models if not model.checkpoint]
+    bases += [_base_row(ws, model) for model in protocol.models if not model.checkpoints]
     trigger = trained[0].trigger if trained else ""
     rows = {row.key: replace(row, trigger=trigger) for row in bases} | {row.key: row for row in trained}
     return _distinct_labels(list(rows.values()))
@@ -116,17 +116,26 @@ def _base_row(ws: Workspace, model: ModelRef) -> Row:
 
 
 def _trained_row(ws: Workspace, model: ModelRef) -> Row:
-    folder = resolve_checkpoint(ws, model.checkpoint)
+    folders = [(resolve_checkpoint(ws, one.checkpoint), one.weight) for one in model.checkpoints]
+    folder = folders[0][0]
     checkpoint = read_checkpoint(folder)
     base = _base_row(ws, ModelRef(base_model=model.base_model))
+    weights = " ".join(f"{_weights_hash(place)} {weight:g}" for place, weight in folders)
     return Row(
-        key=_key(checkpoint.method, f"{base.key} {checkpoint_hash(folder)}"),
+        key=_key(checkpoint.method, f"{base.key} {weights}"),
         label=model.label or f"{checkpoint.method}, {checkpoint.run}, step {checkpoint.step}",
         role="trained",
-        model=replace(model, checkpoint=within(folder, ws.root)),
+        model=replace(model, checkpoint=within(folder, ws.root)) if model.checkpoint else model,
         trigger=checkpoint.trigger,
         base=base.key,
     )
+
+
+def _weights_hash(checkpoint: Path) -> str:
+    try:
+        return checkpoint_hash(checkpoint)
+    except FileNotFoundError as error:
+        raise UserError(f"The checkpoint {checkpoint} has lost its manifest: choose another one.") from error
 
 
 def _key(name: str, content: str) -> str:
