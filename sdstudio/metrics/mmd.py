@@ -16,7 +16,7 @@ from sdstudio.words import count
 
 Kernel = Callable[[Array, Array], Array]
 """k(x, y) for every pair: (N₁, D), (N₂, D) → (N₁, N₂)."""
-_ROWS = 1024
+_ROWS = 256
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from sdstudio.metrics.sample import Array
 
-_ROWS = 1024
+_ROWS = 128
 
 
 def distances(first: Array, second: Array) -> Array:
@@ -21,19 +21,23 @@ def distances(first: Array, second: Array) -> Array:
 def radii(features: Array, k: int) -> Array:
     """The distance of each of N > k pictures to its k-th nearest other one: (N, D) → (N,)."""
 
-    def widest(block: Array) -> Array:
-        return np.asarray(np.partition(distances(block, features), k, axis=1)[:, k])
+    everything = np.asarray(features, np.float64)
 
-    return in_blocks(features, widest)
+    def widest(block: Array) -> Array:
+        return np.asarray(np.partition(distances(block, everything), k, axis=1)[:, k])
+
+    return in_blocks(everything, widest)
 
 
 def balls_hit(centres: Array, radius: Array, points: Array) -> npt.NDArray[np.int64]:
     """In how many balls each point lies, on the rim included: (N₁, D), (N₁,), (N₂, D) → (N₂,)."""
+    centres = np.asarray(centres, np.float64)
     return in_blocks(points, lambda block: np.sum(distances(block, centres) <= radius, axis=1))
 
 
 def nearest(first: Array, second: Array) -> Array:
     """The distance of each of `first` to the nearest of `second`: (N₁, D), (N₂, D) → (N₁,)."""
+    second = np.asarray(second, np.float64)
     return in_blocks(first, lambda block: distances(block, second).min(1))
 
 
