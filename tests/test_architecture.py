@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "interactive": {"schema", "workspace", "jobs", "engine", "sampling", "words", "start_pictures"},
     "bulk": {
         "schema", "workspace", "words", "jobs.context", "datasets", "engine", "image_folder", "evaluation", "features",
-        "measuring", "results",
+        "measuring", "results", "start_pictures",
     },
     # Before a job is queued, the part that owns its config is asked whether it can be done.
     "readiness": {"schema", "workspace", "registry", "models", "datasets", "methods", "prompts"},

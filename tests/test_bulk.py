@@ -22,7 +22,8 @@ from sdstudio.evaluation import run_evaluate
 from sdstudio.image_folder import read_images
 from sdstudio.jobs.context import STOP_FILE, JobContext
 from sdstudio.results import read_evaluation
-from sdstudio.schema import CaptionConfig, GenerateConfig, ModelRef, Protocol, SampleSettings, UserError
+from sdstudio.schema import CaptionConfig, GenerateConfig, ModelRef, Protocol, SampleSettings, StartPicture, UserError
+from sdstudio.start_pictures import check_start
 from sdstudio.workspace import Workspace, read_json
 
 
@@ -132,7 +133,10 @@ def test_pictures_are_drawn_as_one_machine_draws_them_and_listed_once(
     context: JobContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = SampleSettings(steps=1, batch_size=2, seed=5)
-    config = GenerateConfig(models=[ModelRef()], prompts=["a red square", "a blue dot"], count=2, settings=settings)
+    Image.new("RGB", (64, 64), "red").save(context.folder / "start.png")
+    start = check_start(context.workspace, StartPicture(picture=str(context.folder / "start.png")))
+    config = GenerateConfig(prompts=["a red square", "a blue dot"], count=2, settings=settings, start=start)
+    (context.folder / "start.png").unlink()
     with monkeypatch.context() as patch:
         patch.setattr(spreading.Ledger, "enter", lambda self, rows: (context.folder / STOP_FILE).touch())
         assert not generating.run_generate(config, context)  # stopped, and killed before it was entered

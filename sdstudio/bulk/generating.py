@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from sdstudio.bulk.spreading import Row, spread
 from sdstudio.image_folder import list_image, read_images
 from sdstudio.jobs.context import JobContext
-from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, SampleSettings, from_json, to_json
+from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, SampleSettings, StartPicture, from_json, to_json
+from sdstudio.start_pictures import open_start
 from sdstudio.workspace import Workspace
 
 PARTS_FOLDER = ".parts"
@@ -33,9 +34,12 @@ ASKED = pa.schema(
 class Painter:
     """One process of the cluster; draws into folders of its own."""
 
-    def __init__(self, workspace: str, parts: str, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, workspace: str, parts: str, settings: dict[str, Any], start: dict[str, Any] | None = None
+    ) -> None:
         self._workspace, self._parts = Workspace(Path(workspace)), Path(parts)
         self._settings = from_json(SampleSettings, settings)
+        self._start = open_start(self._workspace, from_json(StartPicture, start)) if start else None
         self._pool: Any = None
 
     def __call__(self, rows: list[Row]) -> list[Row]:
@@ -57,7 +61,7 @@ class Painter:
         ref = from_json(ModelRef, json.loads(model))
         prompts, seeds = [row["prompt"] for row in rows], [row["seed"] for row in rows]
         with self._pool.use(ref) as loaded:
-            return draw_with(loaded, ref, prompts, seeds, self._settings, part)
+            return draw_with(loaded, ref, prompts, seeds, self._settings, part, start=self._start)
 
 
 def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:
@@ -68,7 +72,7 @@ def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:
     work = pa.concat_tables(
         asked(f"{number}-", model, prompts, seeds, ctx.folder) for number, model in enumerate(config.models)
     )
-    return paint(ctx, work, config.settings)
+    return paint(ctx, work, config.settings, start=config.start)
 
 
 def asked(prefix: str, model: ModelRef, prompts: list[str], seeds: list[int], folder: Path) -> pa.Table:
@@ -87,7 +91,9 @@ def asked(prefix: str, model: ModelRef, prompts: list[str], seeds: list[int], fo
     return pa.table(columns, schema=ASKED)
 
 
-def paint(ctx: JobContext, work: pa.Table, settings: SampleSettings, part: str = "") -> bool:
+def paint(
+    ctx: JobContext, work: pa.Table, settings: SampleSettings, part: str = "", start: StartPicture | None = None
+) -> bool:
     """Draw the pictures of `asked`, those of one model together, and list each in its folder; False when stopped."""
     from sdstudio.engine.generate import flag_logger
 
@@ -109,6 +115,7 @@ def paint(ctx: JobContext, work: pa.Table, settings: SampleSettings, part: str =
         "workspace": str(ctx.workspace.root),
         "parts": str(parts),
         "settings": to_json(replace(settings, seed=0)),
+        "start": to_json(start) if start else None,
     }
     finished = spread(ctx, work, Painter, arguments, settings.batch_size, take, "pictures", part)
     if finished:
