@@ -249,7 +249,7 @@ def interleave(hub: GenerationHub, ws: Workspace, tiny: Path, rounds: int, seed:
 
 
 def test_random_interleavings_leave_nothing_stuck_or_lost(hub: GenerationHub, ws: Workspace, tiny: Path) -> None:
-    interleave(hub, ws, tiny, rounds=8, seed=0)
+    interleave(hub, ws, tiny, rounds=6, seed=0)
     assert ended(hub, hub.ask(config(tiny, ["a"]))).state == "done"
 
 

@@ -38,8 +38,9 @@ def watched(pipeline, settings: SampleSettings, side: int, prompt: str = "a cat"
     return steps, picture
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "euler", "dpm++2m karras", "heun"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "sampler"), [("sd1", "ddim"), ("sd2", "euler"), ("sd2", "heun"), ("sdxl", "dpm++2m karras")]
+)
 def test_the_last_estimate_is_the_picture(kind: str, sampler: str, tiny: Path) -> None:
     family = family_of(tiny / kind)
     pipeline = family.pipeline(family.load(tiny / kind), sampler)
