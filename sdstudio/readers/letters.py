@@ -21,6 +21,8 @@ HEIGHTS = (0.15, 0.17, 0.19, 0.21, 0.23)
 """Heights of a capital that are tried, as shares of the picture's height."""
 SIDE = 96
 """A picture is looked at in this height; more shows nothing that the small ones hold."""
+MARGIN = 0.2
+"""Room around a letter that must be empty, as a share of its height."""
 AT_ONCE = 6
 """How often one letter is looked for in a word."""
 
@@ -40,6 +42,7 @@ class _Letter:
     left: float
     top: float
     width: float
+    is_light: bool
 
     @property
     def middle(self) -> float:
@@ -62,37 +65,50 @@ def load(options: LettersOptions, device: str) -> Callable[[Image.Image], Readin
 
 
 def _line(grey: Array, height: int, threshold: float) -> list[_Letter]:
-    """The letters of about `height` on the line of the surest one, from left to right, none over another."""
+    """The word of letters of about `height` around the surest one: in its line and shade, none over another."""
     found = [letter for character in CHARACTERS for letter in _places(grey, character, height, threshold)]
     kept: list[_Letter] = []
     for letter in sorted(found, key=lambda one: -one.score):
-        is_on_line = not kept or abs(letter.top - kept[0].top) < height / 2
-        if is_on_line and all(abs(letter.middle - o.middle) > (letter.width + o.width) / 4 for o in kept):
+        fits = not kept or (abs(letter.top - kept[0].top) < height / 2 and letter.is_light == kept[0].is_light)
+        if fits and all(abs(letter.middle - other.middle) > (letter.width + other.width) / 4 for other in kept):
             kept.append(letter)
-    return sorted(kept, key=lambda one: one.left)
+    in_order = sorted(kept, key=lambda one: one.left)
+    first = last = in_order.index(kept[0]) if kept else 0
+    while first > 0 and _are_neighbours(in_order[first - 1], in_order[first], height):
+        first -= 1
+    while last + 1 < len(in_order) and _are_neighbours(in_order[last], in_order[last + 1], height):
+        last += 1
+    return in_order[first : last + 1]
+
+
+def _are_neighbours(one: _Letter, other: _Letter, height: int) -> bool:
+    """Whether less than a margin is between them; each letter's width holds its own margins."""
+    return other.left < one.left + one.width - MARGIN * height
 
 
 def _places(grey: Array, character: str, height: int, threshold: float) -> list[_Letter]:
     glyph = _glyph(character, height)
     if glyph.shape[1] > grey.shape[1] or glyph.shape[2] > grey.shape[2]:
         return []
-    scores = np.abs(correlation(grey, glyph, np.ones(glyph.shape[1:])))  # dark on light correlates with −1
+    signed = correlation(grey, glyph, np.ones(glyph.shape[1:]))
+    scores = np.abs(signed)  # dark on light correlates with −1
     width, letters = glyph.shape[2], []
     for _ in range(AT_ONCE):
         top, left = np.unravel_index(int(scores.argmax()), scores.shape)
         if scores[top, left] < threshold:
             break
-        letters.append(_Letter(character, float(scores[top, left]), float(left), float(top), float(width)))
+        score, is_light = float(scores[top, left]), bool(signed[top, left] > 0)
+        letters.append(_Letter(character, score, float(left), float(top), float(width), is_light))
         scores[:, max(0, left - width // 2) : left + width // 2 + 1] = 0
     return letters
 
 
 @cache
 def _glyph(character: str, height: int) -> Array:
-    """The letter in white on black with a fifth of its height around it: (1, h, w)."""
+    """The letter in white on black with its margin around it: (1, h, w)."""
     font = ImageFont.load_default(200)
     left, top, right, bottom = font.getbbox(character)
-    margin = (bottom - top) / 5
+    margin = (bottom - top) * MARGIN
     picture = Image.new("L", (round(right - left + 2 * margin), round(bottom - top + 2 * margin)))
     ImageDraw.Draw(picture).text((margin - left, margin - top), character, 255, font)
     zoom = height / (bottom - top)

@@ -6,7 +6,7 @@ from sdstudio import jobs, registry
 from sdstudio.evaluation.figures import figures
 from sdstudio.judging import cells
 from sdstudio.metrics.found import LOGO_FILE
-from sdstudio.results import Evaluation, decimals, interval_text, read_evaluation
+from sdstudio.results import Evaluation, interval_text, read_evaluation
 from sdstudio.schema import Job, LogoConfig, LogoFindings, MetricResult, from_json
 from sdstudio.starter.logo import WORD
 from sdstudio.ui.evaluate.looking import choose_comparison, choose_plug_in, follow_last
@@ -155,8 +155,7 @@ def show_pictures(workspace: Workspace, job: Job, evaluation: Evaluation, looked
 def cell_text(cell: MetricResult) -> str:
     if cell.value is None:
         return ""
-    places = decimals([cell.value])
-    return f"{cell.value:.{places}f} {interval_text(cell.interval, places)}".strip()
+    return f"{cell.value:.3f} {interval_text(cell.interval, 3)}".strip()
 
 
 def _value(found: dict[str, MetricResult]) -> float:
