@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from sdstudio.schema import Checkpoint, UserError, from_json
-from sdstudio.workspace import Workspace, read_json, typed_path, write_json
+from sdstudio.workspace import Workspace, read_json, write_json
 
 STARTER = Path(__file__).parent / "starter/models"
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
@@ -70,8 +70,8 @@ def resolve_base_model(ws: Workspace, ref: str) -> BaseModel:
 def _existing(root: Path, ref: str) -> list[Path]:
     """What lies at `ref` within `root`, then at `ref` itself; nothing for a name that no file can have."""
     try:
-        return [path for path in (root / ref, typed_path(ref)) if path.exists()]
-    except UserError:
+        return [path for path in (root / ref, Path(ref).expanduser()) if path.exists()]
+    except (OSError, ValueError, RuntimeError):  # too long, odd characters, an unknown ~user
         return []
 
 

@@ -130,6 +130,7 @@ def try_names(studio: Workspace, monkeypatch: pytest.MonkeyPatch, count: int) ->
         @example("\ud800")
         @example("..")
         @example("~nobody.txt")
+        @example("runs/" + "a" * 300)
         @example("\0.txt")
         @example("")
         def each(name: str) -> None:
