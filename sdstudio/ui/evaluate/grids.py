@@ -104,7 +104,7 @@ def copied(workspace: Workspace, id: str, evaluation: Evaluation) -> None:
             file, real = workspace.evaluations / id / picture.file, nearest[picture.file]
             value = f"{closeness[picture.file]:.{digits}f}" if picture.file in closeness else ""
             pair = [Item("drawn", job_png_url(workspace, file), picture.text, f"drawn · nearness {value}")]
-            pair += [Item("real", picture_url(dataset, real), "", "trained on")] if dataset else []
+            pair += [Item("real", picture_url(dataset, real), None, "trained on")] if dataset else []
             with st.container(border=True):
                 gallery(pair, key=f"copied-{id}-{picture.file}", cell=7)
 

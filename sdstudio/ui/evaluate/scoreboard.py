@@ -212,9 +212,12 @@ def show_notes(metrics: Sequence[Metric], rankings: Mapping[str, Ranking]) -> No
         "Brackets: 95% interval. N: pictures measured vs real ones. \\* not ranked: exploratory or without interval. "
         "Training time counts the steps alone; peak memory is what the run's process held, or the GPU's."
     )
+    reasons: dict[str, list[str]] = {}
     for metric in metrics:
         if rankings[metric.name].why_not:
-            st.caption(f":material/info: {literal(metric.label)}: {literal(rankings[metric.name].why_not)}.")
+            reasons.setdefault(rankings[metric.name].why_not, []).append(metric.label)
+    for reason, labels in reasons.items():
+        st.caption(f":material/info: {literal(', '.join(labels))}: {literal(reason)}.")
 
 
 # ---------------------------------------------------------------- taking it out
