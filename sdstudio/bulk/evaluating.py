@@ -17,9 +17,10 @@ from sdstudio.bulk.spreading import Row, spread
 from sdstudio.evaluation import run_evaluate as compare
 from sdstudio.evaluation.drawing import take_over
 from sdstudio.evaluation.protocol import check_protocol, metrics_in, wanted
+from sdstudio.evaluation.reference import reference_of
 from sdstudio.image_folder import read_images
 from sdstudio.jobs.context import JobContext
-from sdstudio.measuring import WEIGHTS, read_reference
+from sdstudio.measuring import WEIGHTS
 from sdstudio.results import PICTURES_FOLDER
 from sdstudio.results import Row as Compared
 from sdstudio.schema import Protocol, UserError
@@ -60,7 +61,7 @@ def run_evaluate(config: Protocol, ctx: JobContext) -> bool:
         return False
     folders = [ctx.folder / PICTURES_FOLDER / row.key for row in rows]
     drawn = [folder / image.file for folder in folders for image in read_images(folder)]
-    paths = [str(path) for path in (*read_reference(ctx.workspace, config.reference).paths, *drawn)]
+    paths = [str(path) for path in (*reference_of(ctx.workspace, config, rows).paths, *drawn)]
     work = pa.table({"id": paths, "path": paths}, schema=SEEN)
     encoders = _encoders(ctx.workspace, config.extractor, config.encoders)
     for name in dict.fromkeys(filter(None, map(encoders.name_for, metrics_in(config)))):
