@@ -148,6 +148,7 @@ def test_a_few_kills_at_random_points(ws: Workspace, role: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("role", ROLES)
 def test_fifty_kills_at_random_points(ws: Workspace, role: str) -> None:
     torture(ws, role, kills=50)
