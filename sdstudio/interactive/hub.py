@@ -165,7 +165,7 @@ class GenerationHub:
             pool = self._models(batch)
             self._change(batch.id, started=time.time())
             for model in batch.config.models:
-                if not self._draw_model(batch, model, pool):
+                if self._is_cancelled(batch.id) or not self._draw_model(batch, model, pool):
                     break
             drawn = len(self._batches[batch.id].images)
             whole = drawn == batch.total
