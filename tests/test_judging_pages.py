@@ -29,6 +29,7 @@ from sdstudio.schema import (
     to_json,
 )
 from sdstudio.shifts import SHIFT_FILE
+from sdstudio.ui.jobs import results
 from sdstudio.workspace import Workspace, read_json, write_json
 
 
@@ -159,3 +160,9 @@ def test_a_shift_that_cannot_be_computed_is_refused_before_it_is_queued(
     app = open_page("evaluate", view="Shift")
     app.button(key="shift.start").click().run()
     assert "has no reference pictures" in words(app) and jobs.list_jobs(quiet_workspace, "shift") == []
+
+
+def test_a_finished_look_leads_from_the_jobs_to_its_tab(quiet_workspace: Workspace, folder: Path) -> None:
+    config = LogoConfig(comparison=folder.name)
+    job = jobs.submit(quiet_workspace, "logo", config, "Logo")
+    assert results._address(job, "evaluate", "table") == {"table": folder.name, "view": "Logo and text"}

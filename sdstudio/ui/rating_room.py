@@ -9,8 +9,8 @@ import streamlit as st
 
 from sdstudio.ratings.deck import BESIDE, Task
 from sdstudio.ratings.store import CROSSED_EYES, Session
+from sdstudio.schema import STRICT
 from sdstudio.ui.files import rated_url
-from sdstudio.validation import STRICT
 
 WINDOW = 240
 """Tasks that the browser knows ahead: more than anybody answers during one message."""

@@ -12,6 +12,8 @@ PLACES: dict[str, tuple[str, str, str]] = {
     "generate": ("generate", "batch", "Open the pictures"),
     "grid": ("generate", "grid", "Open the grid"),
     "evaluate": ("evaluate", "table", "Open the comparison"),
+    "logo": ("evaluate", "table", "Open what was found"),
+    "shift": ("evaluate", "table", "Open the shift"),
     "caption": ("annotate", "job", "Open the dataset"),
     "import": ("annotate", "job", "Open the dataset"),
     "push": ("annotate", "job", "Open the dataset"),
@@ -19,6 +21,8 @@ PLACES: dict[str, tuple[str, str, str]] = {
     "export": ("train", "run", "Open the run"),
     "publish": ("train", "run", "Open the run"),
 }
+VIEWS = {"logo": "Logo and text", "shift": "Shift"}
+"""The tab of the page for kinds that look at a comparison."""
 
 
 def result_link(job: Job, short: bool = False) -> None:
@@ -43,6 +47,8 @@ def _address(job: Job, page: str, name: str) -> dict[str, str]:
     if job.kind in ("export", "publish"):
         folder, _, rest = _setting(job, "checkpoint").partition("/")
         return {name: rest.split("/")[0] if folder == "runs" else folder}
+    if job.kind in VIEWS:
+        return {name: _setting(job, "comparison"), "view": VIEWS[job.kind]}
     return {name: job.id} | ({"view": "Grid"} if job.kind == "grid" else {})
 
 
