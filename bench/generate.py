@@ -87,9 +87,7 @@ def batches(pipeline: object) -> None:
     plain = best(one_by_one)
     ours = best(lambda: sample(pipeline, PROMPTS, seeds, settings, SIDE, SIDE))
     print(f"diffusers, one by one                     {PICTURES / plain[0]:6.2f} pictures/s")
-    print(
-        f"ours, {PICTURES} at once                         {PICTURES / ours[0]:6.2f} pictures/s  {gain(plain, ours)}"
-    )
+    print(f"ours, {PICTURES} at once                         {PICTURES / ours[0]:6.2f} pictures/s  {gain(plain, ours)}")
 
 
 def switches(ws: Workspace, pool: ModelPool) -> None:
