@@ -14,13 +14,22 @@ from PIL import Image, ImageDraw
 from sdstudio.datasets import create_dataset, open_dataset
 from sdstudio.engine.checkpoints import write_checkpoint
 from sdstudio.engine.pipeline import load_base
-from sdstudio.evaluation import check_protocol, protocol_hash, read_evaluation, read_results, run_evaluate
+from sdstudio.evaluation import (
+    check_protocol,
+    list_boards,
+    protocol_hash,
+    read_evaluation,
+    read_results,
+    run_evaluate,
+)
+from sdstudio.evaluation.cost import cost
+from sdstudio.evaluation.reference import reference_of
 from sdstudio.features.clip import ClipEncoder, load
 from sdstudio.jobs.context import STOP_FILE, JobContext
 from sdstudio.measuring import _reference_flags, read_reference
 from sdstudio.methods import lora
 from sdstudio.results import FLOOR
-from sdstudio.schema import Checkpoint, ModelRef, Protocol, SampleSettings, UserError
+from sdstudio.schema import Checkpoint, Extra, ModelRef, Protocol, SampleSettings, UserError
 from sdstudio.workspace import Workspace
 
 RUN = "20260101-000000-lora"
@@ -250,6 +259,64 @@ def test_the_base_model_is_always_a_row_and_keeps_its_label(ws: Workspace) -> No
     assert [(row.label, row.trigger) for row in named] == [("before", "zorb"), (f"lora, {RUN}, step 1", "zorb")]
     same = check_protocol(ws, protocol(models=[ModelRef(checkpoint=RUN, label="x"), ModelRef(label="x")]))
     assert len({row.label for row in same}) == 2
+
+
+def test_a_model_at_another_strength_or_with_another_checkpoint_beside_it_is_another_row(ws: Workspace) -> None:
+    extra = Extra(checkpoint=RUN, weight=0.5)
+    models = [
+        ModelRef(checkpoint=RUN),
+        ModelRef(checkpoint=RUN, weight=0.5),
+        ModelRef(checkpoint=RUN, extras=[extra]),
+        ModelRef(extras=[extra]),
+    ]
+    rows = check_protocol(ws, protocol(models=models))
+    assert [row.role for row in rows] == ["base", "trained", "trained", "trained"]
+    assert len({row.key for row in rows}) == 4, "one extra at 0.5 alone draws what the checkpoint at 0.5 draws"
+    assert rows[-1].trigger == "zorb"
+
+
+def test_a_checkpoint_without_manifest_is_one_sentence(ws: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    found = next((ws.runs / RUN / "checkpoints").glob("step-*"))
+    (folder / "checkpoint.json").write_bytes((found / "checkpoint.json").read_bytes())
+    with pytest.raises(UserError, match="has lost its manifest"):
+        check_protocol(ws, protocol(models=[ModelRef(checkpoint=str(folder))]))
+
+
+def test_a_model_added_to_a_protocol_computes_only_itself(ws: Workspace, folder: Path) -> None:
+    added = protocol(
+        models=[ModelRef(checkpoint=RUN, label="LoRA"), ModelRef(checkpoint=RUN, weight=0.5, label="half")]
+    )
+    found = cost(ws, added)
+    assert [(row.label, row.pictures, row.found) for row in found.rows] == [
+        ("Base: Starter (bundled)", 8, 8),
+        ("LoRA", 8, 8),
+        ("half", 8, 0),
+    ]
+    assert (found.to_draw, found.to_look_at) == (8, 8)
+    second = read_evaluation(evaluate(ws, "added", added))
+    assert second.drawn == 8 and second.protocol_hash == read_evaluation(folder).protocol_hash
+    before = {(cell.model, cell.metric): cell.value for cell in read_results(folder)}
+    after = {(cell.model, cell.metric): cell.value for cell in second.results}
+    assert before.items() <= after.items() and ("half", "kid") in after
+    [board] = [board for board in list_boards(ws) if board.hash == second.protocol_hash]
+    assert {line.label for line in board.lines} == {"Base: Starter (bundled)", "LoRA", "half"}
+    again = cost(ws, added)
+    assert again.to_draw == 0 and again.seconds == 0 and again.paced_by == "Faces"
+    assert cost(ws, protocol(settings=SampleSettings(steps=3))).to_draw == 16
+
+
+def test_the_reference_can_be_a_snapshot_or_what_was_not_trained_on(ws: Workspace) -> None:
+    store = open_dataset(ws, "heldout")
+    whole = store.snapshot().hash
+    rows = check_protocol(ws, protocol())
+    everything = reference_of(ws, protocol(reference_snapshot=whole), rows)
+    assert everything.ids == read_reference(ws, "heldout").ids and len(everything.captions) == 9
+    untouched = protocol(reference="faces", reference_part="not trained on")
+    with pytest.raises(UserError, match="fewer than 2 are left as a reference"):
+        reference_of(ws, untouched, rows)
+    assert len(reference_of(ws, replace(untouched, models=[]), rows[:1]).ids) == 4
 
 
 def test_the_hash_holds_what_makes_rows_comparable_and_nothing_else() -> None:
