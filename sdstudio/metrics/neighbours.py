@@ -24,7 +24,7 @@ def radii(features: Array, k: int) -> Array:
     everything = np.asarray(features, np.float64)
 
     def widest(block: Array) -> Array:
-        return np.asarray(np.partition(distances(block, everything), k, axis=1)[:, k])
+        return np.array(np.partition(distances(block, everything), k, axis=1)[:, k])  # a copy: a view keeps it all
 
     return in_blocks(everything, widest)
 
