@@ -52,7 +52,8 @@ def test_a_run_tells_what_a_checkpoint_cost(ws: Workspace) -> None:
     assert found is not None
     assert (found.method, found.step, found.learning_rate, found.val_loss) == ("lora", 30, 1e-3, 0.5)
     assert found.seconds == pytest.approx(30 * 8 / 4.0) and found.memory == 10**8 + 30
-    assert found.storage == 30_000 + len((ws.root / last / "checkpoint.json").read_bytes())
+    beside = [ws.root / last / name for name in ("checkpoint.json", "manifest.json")]
+    assert found.storage == 30_000 + sum(file.stat().st_size for file in beside)
     assert found.loss == pytest.approx(sum(1 / step for step in range(11, 31)) / 20)
     assert figures(ws, ModelRef()) is None and figures(ws, ModelRef(checkpoint="runs/gone")) is None
 
