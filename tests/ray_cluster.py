@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import psutil
 import pytest
@@ -19,6 +20,8 @@ import pytest
 LOOPBACK = "127.0.0.1"
 STORE = 80 * 2**20
 """Bytes of each node's object store; Ray takes no less than 75 MiB."""
+PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+"""Left to themselves, Ray's agents must say theirs within fifteen seconds, or their node ends."""
 SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -92,10 +95,13 @@ def hold(dashboard: int) -> None:
     """Keep the two nodes until this process is killed."""
     from ray.cluster_utils import Cluster
 
-    both = {"node_ip_address": LOOPBACK, "object_store_memory": STORE}
+    def node() -> dict[str, Any]:
+        ports = {name: free_port() for name in PORTS}
+        return {"node_ip_address": LOOPBACK, "object_store_memory": STORE, **ports}
+
     head = {"include_dashboard": True, "dashboard_host": LOOPBACK, "dashboard_port": dashboard}
-    made = Cluster(initialize_head=True, head_node_args={**both, **head, "num_cpus": 2})
-    made.add_node(**both, num_cpus=1, resources={"trainer": 1})
+    made = Cluster(initialize_head=True, head_node_args={**node(), **head, "num_cpus": 2})
+    made.add_node(**node(), num_cpus=1, resources={"trainer": 1})
     print("ready", flush=True)
     sys.stdin.read()
 
