@@ -15,7 +15,6 @@ from typing import Any
 
 from sdstudio.interactive.batch import ENDED, HANDFUL, Batch, pictures_asked
 from sdstudio.jobs.devices import compute_devices
-from sdstudio.jobs.failures import explain
 from sdstudio.jobs.locks import Lease, busy_text
 from sdstudio.jobs.prepare import generate as prepare
 from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, UserError, to_json
@@ -171,11 +170,14 @@ class GenerationHub:
             whole = drawn == batch.total
             kept = f"Stopped; {count(drawn, 'picture')} of {batch.total} drawn." if drawn else "Stopped."
             self._end(batch.id, "done" if whole else "stopped", "" if whole else kept)
+        except UserError as error:
+            self._end(batch.id, "failed", str(error))
         except Exception as error:
-            if not isinstance(error, UserError):
-                _log.exception("The batch %s failed", batch.id)
-                self._free()
-            self._end(batch.id, "failed", explain(error, batch.folder))
+            _log.exception("The batch %s failed", batch.id)
+            self._free()
+            what = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            kept = "What is drawn is kept; the studio's log says where it was."
+            self._end(batch.id, "failed", f"It failed on something unforeseen ({what}). {kept}")
 
     def _get_device(self, batch: Batch, lease: Lease) -> bool:
         """The device, when it is free; until then the batch says who has it. False when it is cancelled meanwhile."""
