@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sdstudio import collection
 from sdstudio.collection import Query, finding
-from sdstudio.image_folder import read_images
+from sdstudio.pictures.image_folder import read_images
 from sdstudio.schema import GeneratedImage, ModelRef, SampleSettings, to_json
 from sdstudio.workspace import Workspace
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from sdstudio import jobs
 from sdstudio.datasets import list_datasets, open_dataset
-from sdstudio.image_folder import read_images
+from sdstudio.pictures.image_folder import read_images
 from sdstudio.schema import Job
 from sdstudio.ui import starter
 from sdstudio.ui.files import thumb_url

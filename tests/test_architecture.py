@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "workspace": {"schema", "words"},
     "models": {"schema", "workspace"},
     "options": {"schema"},
-    "plan": {"schema"},
+    "training.plan": {"schema"},
     "hub": {"schema"},
     "datasets": {"schema", "workspace", "registry", "jobs.context", "captioners", "hub", "words"},
     "captioners": {"schema", "models", "hub"},
@@ -30,12 +30,10 @@ MAY_IMPORT = {
     "prompts": {"schema"},
     "sampling": {"schema", "prompts"},
     "guidance": {"schema", "prompts", "sampling"},
-    "image_folder": {"schema", "workspace"},
-    "png_text": {"schema"},
-    "grids": {"schema", "workspace", "options", "models", "image_folder"},
-    "start_pictures": {"schema", "workspace", "datasets.intake"},
+    "pictures": {"schema", "workspace", "datasets.intake"},
+    "grids": {"schema", "workspace", "options", "models", "pictures"},
     "suites": {"schema", "workspace", "words"},
-    "collection": {"schema", "workspace", "image_folder", "datasets"},
+    "collection": {"schema", "workspace", "pictures", "datasets"},
     "features": {"schema", "workspace", "models", "registry"},
     "metrics": {"schema", "workspace", "features", "words", "ratings"},
     "detectors": {"schema", "hub", "starter.logo"},
@@ -43,25 +41,25 @@ MAY_IMPORT = {
     "ratings": {"schema", "workspace", "words", "metrics", "results"},
     "engine": {
         "schema", "workspace", "registry", "models", "jobs.context", "datasets", "methods", "families", "guidance",
-        "plan", "words", "prompts", "sampling", "image_folder", "png_text", "start_pictures",
-        "grids",
+        "training.plan", "words", "prompts", "sampling", "pictures", "grids",
     },
-    "interactive": {"schema", "workspace", "jobs", "engine", "sampling", "words", "start_pictures"},
+    "interactive": {"schema", "workspace", "jobs", "engine", "sampling", "words", "pictures"},
     "bulk": {
-        "schema", "workspace", "words", "jobs.context", "datasets", "engine", "image_folder", "evaluation", "features",
-        "measuring", "results", "start_pictures",
+        "schema", "workspace", "words", "jobs.context", "datasets", "engine", "pictures", "evaluation", "features",
+        "results",
     },
     # Before a job is queued, the part that owns its config is asked whether it can be done.
-    "readiness": {"schema", "workspace", "registry", "models", "datasets", "methods", "prompts"},
+    "training.readiness": {"schema", "workspace", "registry", "models", "datasets", "methods", "prompts"},
     "jobs": {
-        "schema", "workspace", "registry", "models", "datasets", "evaluation", "readiness", "plan", "exporting",
-        "publishing", "prompts", "words", "start_pictures", "grids", "logos", "shifts",
+        "schema", "workspace", "registry", "models", "datasets", "evaluation", "training.readiness", "training.plan",
+        "sharing.exporting", "sharing.publishing", "prompts", "words", "pictures", "grids",
     },
 }  # fmt: skip
 
 
 def sources(room: str) -> list[Path]:
-    return sorted((PACKAGE / room).rglob("*.py")) if (PACKAGE / room).is_dir() else [PACKAGE / f"{room}.py"]
+    place = PACKAGE.joinpath(*room.split("."))
+    return sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
 
 
 def imports(path: Path, *, module_level: bool) -> set[str]:

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from sdstudio import png_text
-from sdstudio.image_folder import write_image
+from sdstudio.pictures import png_text
+from sdstudio.pictures.image_folder import write_image
 from sdstudio.schema import GeneratedImage, ModelRef, SampleSettings
 from sdstudio.workspace import Workspace
 

@@ -19,11 +19,11 @@ from sdstudio.bulk.spreading import LEDGER_FOLDER, Batches, Ledger, Row, spread,
 from sdstudio.datasets import DatasetStore, create_dataset
 from sdstudio.engine.generate import run_generate
 from sdstudio.evaluation import run_evaluate
-from sdstudio.image_folder import read_images
 from sdstudio.jobs.context import STOP_FILE, JobContext
+from sdstudio.pictures.image_folder import read_images
+from sdstudio.pictures.start_pictures import check_start
 from sdstudio.results import read_evaluation
 from sdstudio.schema import CaptionConfig, GenerateConfig, ModelRef, Protocol, SampleSettings, StartPicture, UserError
-from sdstudio.start_pictures import check_start
 from sdstudio.workspace import Workspace, read_json
 
 

@@ -13,8 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 from sdstudio import collection
 from sdstudio.collection import Query, mark, pictures
 from sdstudio.datasets import open_dataset
-from sdstudio.image_folder import write_image
 from sdstudio.methods.negatives import negative_examples
+from sdstudio.pictures.image_folder import write_image
 from sdstudio.schema import GeneratedImage, ModelRef, SampleSettings, UserError
 from sdstudio.workspace import Workspace
 

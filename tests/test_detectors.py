@@ -33,17 +33,18 @@ from transformers.models.owlvit.image_processing_pil_owlvit import OwlViTImagePr
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
 
-from sdstudio import logos, registry
+from sdstudio import registry
 from sdstudio.detectors.template import TemplateOptions, correlation
 from sdstudio.detectors.ultralytics import UltralyticsOptions
+from sdstudio.evaluation import logos
 from sdstudio.jobs.context import JobContext
-from sdstudio.judging import cells
 from sdstudio.metrics.found import LOGO_FILE
 from sdstudio.metrics.sample import NOT_COMPUTED
 from sdstudio.metrics.spelling import edits, error_rate, similarity
 from sdstudio.readers.letters import LettersOptions
 from sdstudio.readers.tesseract import TesseractOptions
 from sdstudio.results import read_evaluation
+from sdstudio.results.judging import cells
 from sdstudio.schema import Box, LogoConfig, UserError, to_json
 from sdstudio.starter.drawing import render
 from sdstudio.starter.logo import WORD, badge, product

@@ -19,9 +19,9 @@ from sdstudio.engine.drawing import draw
 from sdstudio.engine.run import Run
 from sdstudio.engine.setup import set_up
 from sdstudio.engine.train import run_train
-from sdstudio.image_folder import read_images
 from sdstudio.jobs.context import STOP_FILE, JobContext
 from sdstudio.models import damage, latest_checkpoint, list_checkpoints, read_checkpoint, resolve_checkpoint
+from sdstudio.pictures.image_folder import read_images
 from sdstudio.schema import LoopConfig, ModelRef, SampleSettings, TrainConfig, UserError
 from sdstudio.workspace import Workspace
 

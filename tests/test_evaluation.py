@@ -23,10 +23,10 @@ from sdstudio.evaluation import (
     run_evaluate,
 )
 from sdstudio.evaluation.cost import cost
+from sdstudio.evaluation.measuring import _reference_flags, read_reference
 from sdstudio.evaluation.reference import reference_of
 from sdstudio.features.clip import ClipEncoder, load
 from sdstudio.jobs.context import STOP_FILE, JobContext
-from sdstudio.measuring import _reference_flags, read_reference
 from sdstudio.methods import lora
 from sdstudio.results import FLOOR
 from sdstudio.schema import Checkpoint, Extra, ModelRef, Protocol, SampleSettings, UserError

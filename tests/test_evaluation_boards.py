@@ -13,10 +13,10 @@ from sdstudio.evaluation.captions import deltas, verdict
 from sdstudio.evaluation.figures import figures
 from sdstudio.evaluation.merging import merged
 from sdstudio.evaluation.picking import aspects_of, candidates
-from sdstudio.report import render
 from sdstudio.results import FLOOR
+from sdstudio.results.report import render
+from sdstudio.results.tables import table_csv, table_markdown
 from sdstudio.schema import ModelRef
-from sdstudio.tables import table_csv, table_markdown
 from sdstudio.workspace import Workspace
 
 

@@ -14,9 +14,7 @@ from starlette.testclient import TestClient
 from tiny_runs import finished_run
 
 from sdstudio import jobs
-from sdstudio.exporting import exported_file
 from sdstudio.jobs.context import JobContext
-from sdstudio.publishing import check_publish, run_publish
 from sdstudio.results import FLOOR, Evaluation, Row
 from sdstudio.schema import (
     ExportConfig,
@@ -28,6 +26,8 @@ from sdstudio.schema import (
     UserError,
     to_json,
 )
+from sdstudio.sharing.exporting import exported_file
+from sdstudio.sharing.publishing import check_publish, run_publish
 from sdstudio.ui.files import export_url, routes
 from sdstudio.workspace import Workspace, write_json
 

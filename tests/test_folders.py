@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from sdstudio.cli import main
+from sdstudio.evaluation.folders import measure_folders
 from sdstudio.features.clip import ClipEncoder
-from sdstudio.folders import measure_folders
 from sdstudio.results import FLOOR
 from sdstudio.schema import MetricResult, UserError
 from sdstudio.workspace import Workspace

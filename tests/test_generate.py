@@ -15,10 +15,10 @@ from sdstudio.engine import drawing
 from sdstudio.engine.drawing import draw
 from sdstudio.engine.generate import run_generate
 from sdstudio.engine.pipeline import family_of
-from sdstudio.image_folder import read_images
 from sdstudio.jobs.context import STOP_FILE
 from sdstudio.models import hash_base_model
-from sdstudio.png_text import parameters_text
+from sdstudio.pictures.image_folder import read_images
+from sdstudio.pictures.png_text import parameters_text
 from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, SampleSettings, UserError, from_json
 from sdstudio.workspace import Workspace
 

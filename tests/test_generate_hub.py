@@ -16,10 +16,10 @@ from PIL import Image
 from tiny_models import build
 
 from sdstudio.engine import drawing
-from sdstudio.image_folder import read_images
 from sdstudio.interactive import HANDFUL, Batch, GenerationHub
 from sdstudio.jobs.devices import compute_devices
 from sdstudio.jobs.locks import Lease, holder
+from sdstudio.pictures.image_folder import read_images
 from sdstudio.schema import GenerateConfig, ModelRef, SampleSettings, UserError
 from sdstudio.workspace import Workspace
 

@@ -14,9 +14,9 @@ from studio_pages import open_page, words
 from tiny_runs import finished_run
 
 from sdstudio import collection, jobs
-from sdstudio.image_folder import write_image
 from sdstudio.interactive import HANDFUL, Batch, GenerationHub
-from sdstudio.png_text import write as png_info
+from sdstudio.pictures.image_folder import write_image
+from sdstudio.pictures.png_text import write as png_info
 from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, SampleSettings, UserError, from_json
 from sdstudio.ui.generate import live
 from sdstudio.workspace import Workspace, read_json, write_json

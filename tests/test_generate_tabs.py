@@ -8,8 +8,8 @@ from PIL.PngImagePlugin import PngInfo
 from studio_pages import open_page, words
 
 from sdstudio import collection, jobs, suites
-from sdstudio.image_folder import write_image
-from sdstudio.png_text import read_parameters
+from sdstudio.pictures.image_folder import write_image
+from sdstudio.pictures.png_text import read_parameters
 from sdstudio.schema import GenerateConfig, GeneratedImage, GridConfig, ModelRef, SampleSettings, from_json
 from sdstudio.ui.generate import reading
 from sdstudio.workspace import Workspace, read_json
@@ -105,7 +105,7 @@ def test_settings_of_other_programs_fill_the_form(
     found = read_parameters(
         "a cat,\nred\nNegative prompt: dogs\nSteps: 9, Sampler: Euler a, CFG scale: 4, Seed: 8, Size: 64x64, Model: v1"
     )
-    monkeypatch.setattr("sdstudio.png_text.read", lambda file: found)
+    monkeypatch.setattr("sdstudio.pictures.png_text.read", lambda file: found)
     state: dict[str, object] = {}
     monkeypatch.setattr("streamlit.session_state", state)
     with (tmp_path / "a.png").open("wb+") as file:

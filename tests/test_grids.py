@@ -14,9 +14,9 @@ from sdstudio.engine import drawing, grid
 from sdstudio.engine.grid import by_cost, run_grid
 from sdstudio.engine.pool import ModelPool
 from sdstudio.grids import cells, check_grid, draw_sheet, parse_axes, read_cells, table
-from sdstudio.image_folder import read_images
 from sdstudio.jobs import prepare
 from sdstudio.jobs.context import STOP_FILE, JobContext
+from sdstudio.pictures.image_folder import read_images
 from sdstudio.schema import Axis, GenerateConfig, GridConfig, ModelRef, SampleSettings, UserError, from_json, to_json
 from sdstudio.workspace import Workspace
 

@@ -10,10 +10,10 @@ import pytest
 
 from sdstudio import registry
 from sdstudio.cli import main
-from sdstudio.identifiers import COMMON, check_identifier, rare_tokens
-from sdstudio.presets import PRESETS
-from sdstudio.readiness import local_folder, pieces, tokenizer_of
 from sdstudio.schema import TrainConfig, UserError, from_json
+from sdstudio.training.identifiers import COMMON, check_identifier, rare_tokens
+from sdstudio.training.presets import PRESETS
+from sdstudio.training.readiness import local_folder, pieces, tokenizer_of
 from sdstudio.workspace import Workspace
 
 MADE_UP = {"asim", "sks", "ohwx", "zwx", "krv", "vtn", "phlo", "qbr", "mxl", "gnar"}

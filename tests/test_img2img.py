@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from tiny_models import KINDS, SIDE, build, context
 
-from sdstudio import start_pictures
 from sdstudio.engine.generate import run_generate
 from sdstudio.engine.pipeline import family_of
-from sdstudio.image_folder import read_images
+from sdstudio.pictures import start_pictures
+from sdstudio.pictures.image_folder import read_images
 from sdstudio.sampling.start import beginning
 from sdstudio.schema import GenerateConfig, ModelRef, SampleSettings, StartPicture, UserError
 from sdstudio.workspace import Workspace

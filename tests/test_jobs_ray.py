@@ -26,10 +26,10 @@ from PIL import Image
 
 from sdstudio import jobs
 from sdstudio.bulk.spreading import LEDGER_FOLDER, Ledger
-from sdstudio.image_folder import read_images
 from sdstudio.jobs.backends.settings import FILE
 from sdstudio.jobs.folder import read_state
 from sdstudio.models import latest_checkpoint
+from sdstudio.pictures.image_folder import read_images
 from sdstudio.results import PICTURES_FOLDER, read_evaluation
 from sdstudio.schema import (
     CaptionConfig,

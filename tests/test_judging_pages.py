@@ -7,6 +7,7 @@ from drawn_comparison import finished_comparison
 from studio_pages import open_page, words
 
 from sdstudio import jobs
+from sdstudio.evaluation.shifts import SHIFT_FILE
 from sdstudio.jobs.folder import CONFIG_FILE
 from sdstudio.metrics.found import LOGO_FILE
 from sdstudio.ratings import store
@@ -28,7 +29,6 @@ from sdstudio.schema import (
     from_json,
     to_json,
 )
-from sdstudio.shifts import SHIFT_FILE
 from sdstudio.ui.jobs import results
 from sdstudio.workspace import Workspace, read_json, write_json
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from sdstudio import registry
-from sdstudio.kohya import read_kohya
-from sdstudio.kohya_keys import DEFAULTS, OPTIMIZERS, SIMPLE
 from sdstudio.options import describe, nest
 from sdstudio.schema import LoopConfig, TrainConfig, UserError, from_json
-from sdstudio.sweeps import variable_fields
+from sdstudio.training.kohya import read_kohya
+from sdstudio.training.kohya_keys import DEFAULTS, OPTIMIZERS, SIMPLE
+from sdstudio.training.sweeps import variable_fields
 
 SCRIPT = """
 [model]

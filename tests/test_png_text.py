@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sdstudio import png_text
+from sdstudio.pictures import png_text
 from sdstudio.schema import GeneratedImage, ModelRef, SampleSettings, StartPicture, UserError, from_json
 
 IMAGE = GeneratedImage(

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from drawn_comparison import finished_comparison
 
-from sdstudio import judging, registry
+from sdstudio import registry
 from sdstudio.evaluation.boards import list_boards
 from sdstudio.metrics.sample import NOT_COMPUTED, Pictures, Sample
 from sdstudio.ratings import judged, store
 from sdstudio.ratings.deck import deal
 from sdstudio.ratings.store import Press, Session
-from sdstudio.results import Picture, Row, read_evaluation
+from sdstudio.results import Picture, Row, judging, read_evaluation
 from sdstudio.schema import ModelRef, UserError
 from sdstudio.workspace import Workspace
 

@@ -8,7 +8,7 @@ from tiny_models import make_dataset
 from sdstudio.datasets import DatasetStore, open_dataset
 from sdstudio.datasets.store import PERSON
 from sdstudio.methods.parts import identifier_of
-from sdstudio.readiness import captions_of
+from sdstudio.training.readiness import captions_of
 from sdstudio.workspace import Workspace
 
 

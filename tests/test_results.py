@@ -8,7 +8,6 @@ import pytest
 
 from sdstudio import registry
 from sdstudio.jobs.context import JobContext
-from sdstudio.report import _about_floor
 from sdstudio.results import (
     FLOOR,
     Evaluation,
@@ -18,8 +17,9 @@ from sdstudio.results import (
     results_table,
     results_text,
 )
+from sdstudio.results.report import _about_floor
+from sdstudio.results.tables import table_csv, table_latex, table_markdown
 from sdstudio.schema import MetricResult, Protocol, SampleSettings, UserError, check_bounds, from_json
-from sdstudio.tables import table_csv, table_latex, table_markdown
 from sdstudio.workspace import Workspace, write_json
 
 KID = registry.load("sdstudio.metrics")["kid"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from sdstudio import shifts
+from sdstudio.evaluation import shifts
 from sdstudio.jobs.context import JobContext
 from sdstudio.metrics import distribution_shift
 from sdstudio.metrics.clusters import k_means, principal_components

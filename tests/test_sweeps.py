@@ -12,7 +12,16 @@ from sdstudio import jobs
 from sdstudio.datasets import open_dataset
 from sdstudio.jobs.folder import read_state, write_state
 from sdstudio.schema import JobState, LoopConfig, TrainConfig, UserError, from_json
-from sdstudio.sweeps import Plan, differences, list_sweeps, parse_axis, plan_sweep, read_sweep, run_key, start_sweep
+from sdstudio.training.sweeps import (
+    Plan,
+    differences,
+    list_sweeps,
+    parse_axis,
+    plan_sweep,
+    read_sweep,
+    run_key,
+    start_sweep,
+)
 from sdstudio.workspace import Workspace, read_json
 
 BASE = TrainConfig(dataset="toys", method_options={"rank": 4}, loop=LoopConfig(steps=50))

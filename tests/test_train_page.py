@@ -15,7 +15,7 @@ from sdstudio import jobs
 from sdstudio.collection import mark
 from sdstudio.datasets import open_dataset
 from sdstudio.schema import STRICT, TrainConfig, from_json, option
-from sdstudio.sweeps import list_sweeps
+from sdstudio.training.sweeps import list_sweeps
 from sdstudio.workspace import Workspace, read_json
 
 ROOT = Path(__file__).parents[1]

@@ -16,11 +16,11 @@ from sdstudio.bulk.generating import ASKED, asked, paint
 from sdstudio.bulk.spreading import Row, spread
 from sdstudio.evaluation import run_evaluate as compare
 from sdstudio.evaluation.drawing import take_over
+from sdstudio.evaluation.measuring import WEIGHTS
 from sdstudio.evaluation.protocol import check_protocol, metrics_in, wanted
 from sdstudio.evaluation.reference import reference_of
-from sdstudio.image_folder import read_images
 from sdstudio.jobs.context import JobContext
-from sdstudio.measuring import WEIGHTS
+from sdstudio.pictures.image_folder import read_images
 from sdstudio.results import PICTURES_FOLDER
 from sdstudio.results import Row as Compared
 from sdstudio.schema import Protocol, UserError

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sdstudio.bulk.spreading import Row, spread
-from sdstudio.image_folder import list_image, read_images
 from sdstudio.jobs.context import JobContext
+from sdstudio.pictures.image_folder import list_image, read_images
+from sdstudio.pictures.start_pictures import open_start
 from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, SampleSettings, StartPicture, from_json, to_json
-from sdstudio.start_pictures import open_start
 from sdstudio.workspace import Workspace
 
 PARTS_FOLDER = ".parts"

@@ -16,7 +16,7 @@ KNOWN = {"images", "reference", "metrics", "extractor", "encoders"}
 
 def evaluate_folders(ws: Workspace, arguments: argparse.Namespace) -> int:
     """Print the cells; the exit code. Flags win over a --config file, which may hold the same settings."""
-    from sdstudio.folders import measure_folders
+    from sdstudio.evaluation.folders import measure_folders
 
     flags = vars(arguments)
     asked = {item.name for item in arguments.fields if item.name in flags}

@@ -16,7 +16,7 @@ def _configure(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 
 
 def _run(ws: Workspace, arguments: argparse.Namespace) -> int:
-    from sdstudio.identifiers import check_identifier, rare_tokens
+    from sdstudio.training.identifiers import check_identifier, rare_tokens
 
     if arguments.words:
         for word in arguments.words:

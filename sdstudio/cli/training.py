@@ -11,7 +11,7 @@ from sdstudio.cli.flags import Command, Parser, add_job_flags, config_of, peek, 
 from sdstudio.cli.outcomes import EXIT_OK, do
 from sdstudio.options import Field, add_flags, describe, merge
 from sdstudio.schema import ExtraDataset, TrainConfig, UserError, from_json, to_json
-from sdstudio.sweeps import short_name
+from sdstudio.training.sweeps import short_name
 from sdstudio.workspace import Workspace
 
 
@@ -49,7 +49,7 @@ def _configure_sweep(child: argparse.ArgumentParser, argv: Sequence[str]) -> Non
 
 
 def _sweep(ws: Workspace, arguments: argparse.Namespace) -> int:
-    from sdstudio.sweeps import parse_axis, plan_sweep, start_sweep
+    from sdstudio.training.sweeps import parse_axis, plan_sweep, start_sweep
 
     _say_what_was_left(arguments)
     base = _config(arguments)
@@ -127,7 +127,7 @@ def _beneath(early: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]
     under = presets[early.preset] if early.preset else {}
     if not early.kohya:
         return under, {}
-    from sdstudio.kohya import read_kohya
+    from sdstudio.training.kohya import read_kohya
 
     try:
         found = read_kohya(Path(early.kohya).expanduser().read_text(encoding="utf-8"))
@@ -138,7 +138,7 @@ def _beneath(early: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]
 
 def _presets() -> dict[str, dict[str, Any]]:
     """What each preset sets, by its name."""
-    from sdstudio.presets import PRESETS
+    from sdstudio.training.presets import PRESETS
 
     return {item.name: item.config for item in PRESETS}
 

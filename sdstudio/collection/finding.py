@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sdstudio.collection.marks import NO_MARKS, Marks, picture_path, read_marks, trash_path
-from sdstudio.image_folder import RECORDS_FILE, read_images
+from sdstudio.pictures.image_folder import RECORDS_FILE, read_images
 from sdstudio.schema import GeneratedImage, UserError
 from sdstudio.workspace import Workspace, read_json_lines
 

@@ -10,7 +10,7 @@ from typing import IO
 
 from sdstudio.collection.finding import Picture
 from sdstudio.collection.marks import picture_path
-from sdstudio.image_folder import read_images
+from sdstudio.pictures.image_folder import read_images
 from sdstudio.schema import GeneratedImage, UserError
 from sdstudio.workspace import Workspace, require_space
 

@@ -14,6 +14,7 @@ def load_network(models: Any, model: str, what: str, device: str) -> tuple[Any, 
     """
     import torch
     import transformers
+
     folder: Path = hub.model_folder(model)
     processors: Any = transformers.AutoProcessor
     try:

@@ -12,17 +12,17 @@ from typing import Any
 
 from diffusers import DiffusionPipeline
 
-from sdstudio import png_text
 from sdstudio.engine.memory import free_memory, is_out_of_memory
 from sdstudio.engine.pipeline import LoadedModel, check_side, latent_factor, own_size, pick_device
 from sdstudio.engine.pool import ModelPool
 from sdstudio.engine.sampling import OnStep, Sampled, ShouldStop, sample
-from sdstudio.image_folder import list_image, read_images, write_image
 from sdstudio.methods.negatives import avoiding
+from sdstudio.pictures import png_text
+from sdstudio.pictures.image_folder import list_image, read_images, write_image
+from sdstudio.pictures.start_pictures import OpenStart
 from sdstudio.prompts import compose
 from sdstudio.sampling.prompting import tokens_used, windows
 from sdstudio.schema import GeneratedImage, ModelRef, SampleSettings, UserError, to_json
-from sdstudio.start_pictures import OpenStart
 from sdstudio.words import count
 from sdstudio.workspace import Workspace, atomic_write
 

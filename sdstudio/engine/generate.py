@@ -9,9 +9,9 @@ from sdstudio.engine.drawing import OnImage, draw_with
 from sdstudio.engine.pool import ModelPool
 from sdstudio.jobs.context import JobContext
 from sdstudio.models import resolve_base_model, resolve_checkpoint
+from sdstudio.pictures.start_pictures import open_start
 from sdstudio.prompts import check_distinct
 from sdstudio.schema import GenerateConfig, GeneratedImage, UserError
-from sdstudio.start_pictures import open_start
 from sdstudio.words import count
 from sdstudio.workspace import atomic_write
 

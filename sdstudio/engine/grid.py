@@ -12,8 +12,8 @@ from sdstudio.engine.pool import ModelPool
 from sdstudio.grids import Cell, cells, draw_sheet, read_cells, table
 from sdstudio.grids.sheet import CELLS_FILE
 from sdstudio.jobs.context import JobContext
+from sdstudio.pictures.start_pictures import open_start
 from sdstudio.schema import GeneratedImage, GridConfig, to_json
-from sdstudio.start_pictures import open_start
 from sdstudio.words import count
 from sdstudio.workspace import append_json, atomic_write
 

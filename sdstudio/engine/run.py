@@ -22,8 +22,8 @@ from sdstudio.engine.validation import Validation
 from sdstudio.jobs.context import METRICS_FILE, JobContext
 from sdstudio.methods.parts import Trainable, text_encoders
 from sdstudio.models import latest_checkpoint
-from sdstudio.plan import Plan
 from sdstudio.schema import Checkpoint, Method, ModelRef, TrainConfig, UserError
+from sdstudio.training.plan import Plan
 from sdstudio.workspace import require_space, write_json
 
 BEST_FILE = "best.json"

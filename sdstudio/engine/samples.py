@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sdstudio import png_text
 from sdstudio.engine.pipeline import LoadedModel
 from sdstudio.engine.sampling import sample
-from sdstudio.image_folder import write_image
 from sdstudio.methods.parts import is_small
+from sdstudio.pictures import png_text
+from sdstudio.pictures.image_folder import write_image
 from sdstudio.schema import GeneratedImage, ModelRef, SampleSettings
 
 SAMPLE_COUNT = 4

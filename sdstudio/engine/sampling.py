@@ -8,11 +8,11 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 
 from sdstudio import registry
+from sdstudio.pictures.start_pictures import OpenStart
 from sdstudio.sampling.forming import Estimate, estimated
 from sdstudio.sampling.start import Keep, beginning
 from sdstudio.sampling.steering import Request, Steering, noise, steered
 from sdstudio.schema import Guidance, SampleSettings, UserError, from_json
-from sdstudio.start_pictures import OpenStart
 
 ShouldStop = Callable[[], bool]
 OnStep = Callable[[int, int, Estimate], None]

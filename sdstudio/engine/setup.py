@@ -31,7 +31,6 @@ from sdstudio.engine.validation import Validation, split
 from sdstudio.jobs.context import JobContext
 from sdstudio.methods.deltas import OnDisk
 from sdstudio.methods.parts import Example, Sources, Trainable, named_trigger, text_encoders
-from sdstudio.plan import LEAST_TO_VALIDATE, Plan, make_plan
 from sdstudio.prompts import escape, words
 from sdstudio.schema import (
     Checkpoint,
@@ -44,6 +43,7 @@ from sdstudio.schema import (
     from_json,
     to_json,
 )
+from sdstudio.training.plan import LEAST_TO_VALIDATE, Plan, make_plan
 from sdstudio.words import count as counted
 from sdstudio.workspace import require_space
 

@@ -16,8 +16,8 @@ from sdstudio.engine.pictures import UNCHANGED, Size, target_size
 from sdstudio.engine.streams import derived_seed
 from sdstudio.engine.text import Texts
 from sdstudio.families.loading import PictureSize
-from sdstudio.plan import set_aside
 from sdstudio.schema import Family
+from sdstudio.training.plan import set_aside
 
 BINS = 4
 

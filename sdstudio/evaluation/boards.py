@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
-from sdstudio import judging, registry
+from sdstudio import registry
 from sdstudio.evaluation.figures import Figures, figures
-from sdstudio.ranking import Ranking, rank
-from sdstudio.results import FLOOR, RESULTS_FILE, Evaluation, Row, read_evaluation
+from sdstudio.results import FLOOR, RESULTS_FILE, Evaluation, Row, judging, read_evaluation
+from sdstudio.results.ranking import Ranking, rank
 from sdstudio.schema import Metric, MetricResult, Protocol, UserError
 from sdstudio.workspace import Workspace
 

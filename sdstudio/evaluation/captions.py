@@ -8,12 +8,12 @@ from typing import Any
 from sdstudio import jobs
 from sdstudio.datasets.snapshots import diff
 from sdstudio.evaluation.boards import Board, Line
-from sdstudio.measuring import trained_on
+from sdstudio.evaluation.measuring import trained_on
 from sdstudio.metrics.statistics import compare, holm
 from sdstudio.models import FoundCheckpoint, list_checkpoints
-from sdstudio.ranking import paired_test
+from sdstudio.results.ranking import paired_test
 from sdstudio.schema import Comparison, Metric, MetricResult, Snapshot
-from sdstudio.sweeps import differences
+from sdstudio.training.sweeps import differences
 from sdstudio.workspace import Workspace, read_json
 
 NOT_A_DIFFERENCE = ("name", "snapshot")

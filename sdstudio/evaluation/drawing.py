@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sdstudio.evaluation.protocol import wanted
-from sdstudio.image_folder import RECORDS_FILE, list_image, read_images
 from sdstudio.jobs.context import JobContext
+from sdstudio.pictures.image_folder import RECORDS_FILE, list_image, read_images
 from sdstudio.results import PICTURES_FOLDER, Picture, Row
 from sdstudio.schema import GeneratedImage, Protocol, SampleSettings, to_json
 from sdstudio.words import count

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sdstudio.evaluation.boards import Board, Line
-from sdstudio.ranking import told_apart
+from sdstudio.results.ranking import told_apart
 from sdstudio.schema import Metric
 
 ASPECTS: dict[str, tuple[str, ...]] = {

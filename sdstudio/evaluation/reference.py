@@ -11,7 +11,7 @@ from sdstudio.words import count
 from sdstudio.workspace import Workspace
 
 if TYPE_CHECKING:
-    from sdstudio.measuring import Reference
+    from sdstudio.evaluation.measuring import Reference
 
 
 def reference_of(ws: Workspace, protocol: Protocol, rows: Sequence[Row]) -> "Reference":
@@ -19,7 +19,7 @@ def reference_of(ws: Workspace, protocol: Protocol, rows: Sequence[Row]) -> "Ref
 
     Raises UserError when fewer than two are left, or a run's snapshot that would have to be looked at is gone.
     """
-    from sdstudio.measuring import read_reference
+    from sdstudio.evaluation.measuring import read_reference
 
     everything = read_reference(ws, protocol.reference)
     wanted = set(everything.ids)
@@ -44,7 +44,7 @@ def reference_of(ws: Workspace, protocol: Protocol, rows: Sequence[Row]) -> "Ref
 
 def _learned(ws: Workspace, rows: Sequence[Row]) -> set[str]:
     """Ids of all pictures that the rows were trained on."""
-    from sdstudio.measuring import trained_on
+    from sdstudio.evaluation.measuring import trained_on
 
     learned: set[str] = set()
     for row in rows:

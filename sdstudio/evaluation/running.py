@@ -7,8 +7,8 @@ from sdstudio.evaluation.protocol import check_protocol, metrics_in, protocol_ha
 from sdstudio.evaluation.reference import reference_of
 from sdstudio.jobs.context import JobContext
 from sdstudio.results import RESULTS_FILE, Evaluation
+from sdstudio.results.tables import table_csv, table_latex, table_markdown
 from sdstudio.schema import Protocol, to_json
-from sdstudio.tables import table_csv, table_latex, table_markdown
 from sdstudio.words import count
 from sdstudio.workspace import atomic_write, write_json
 
@@ -19,10 +19,10 @@ def run_evaluate(config: Protocol, ctx: JobContext) -> bool:
     Pictures that any comparison has drawn from the same weights are taken over, and features are found again by
     content. Raises UserError, before anything is drawn or written, when the protocol cannot be followed.
     """
+    from sdstudio.evaluation.measuring import measure
     from sdstudio.features.cache import CachedEncoder
     from sdstudio.features.clip import load
-    from sdstudio.measuring import measure
-    from sdstudio.report import write_report
+    from sdstudio.results.report import write_report
 
     rows = check_protocol(ctx.workspace, config)
     metrics = metrics_in(config)

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from sdstudio.grids.parsing import SETTINGS
-from sdstudio.image_folder import read_images
+from sdstudio.pictures.image_folder import read_images
 from sdstudio.schema import Axis, GridConfig
 from sdstudio.workspace import read_json_lines
 

@@ -17,8 +17,8 @@ from sdstudio.interactive.batch import ENDED, HANDFUL, Batch, pictures_asked
 from sdstudio.jobs.devices import compute_devices
 from sdstudio.jobs.locks import Lease, busy_text
 from sdstudio.jobs.prepare import generate as prepare
+from sdstudio.pictures.start_pictures import open_start
 from sdstudio.schema import GenerateConfig, GeneratedImage, ModelRef, UserError, to_json
-from sdstudio.start_pictures import open_start
 from sdstudio.words import count
 from sdstudio.workspace import Workspace, new_id, write_json
 

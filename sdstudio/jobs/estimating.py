@@ -10,7 +10,6 @@ from sdstudio.jobs import footprints
 from sdstudio.jobs.devices import LOCAL, compute_devices, devices
 from sdstudio.jobs.kinds import get_kind
 from sdstudio.jobs.precedents import find
-from sdstudio.plan import Plan, make_plan
 from sdstudio.schema import (
     CaptionConfig,
     Estimate,
@@ -21,6 +20,7 @@ from sdstudio.schema import (
     from_json,
     to_json,
 )
+from sdstudio.training.plan import Plan, make_plan
 from sdstudio.words import size
 from sdstudio.workspace import Workspace, require_space
 

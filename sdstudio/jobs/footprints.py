@@ -78,7 +78,7 @@ def compute(ws: Workspace, config: TrainConfig) -> Footprint:
 
 
 def _question(ws: Workspace, config: TrainConfig) -> dict[str, Any] | None:
-    from sdstudio.readiness import local_folder
+    from sdstudio.training.readiness import local_folder
 
     folder = local_folder(ws, config.base_model)
     if folder is None or not (folder / "model_index.json").is_file():

@@ -103,8 +103,18 @@ KINDS: dict[JobKind, Kind] = {
         parent="evaluations",
         prepare=prepare.evaluate,
     ),
-    "logo": Kind(config=LogoConfig, function="sdstudio.logos:run_logo", parent="tasks", prepare=prepare.logo),
-    "shift": Kind(config=ShiftConfig, function="sdstudio.shifts:run_shift", parent="tasks", prepare=prepare.shift),
+    "logo": Kind(
+        config=LogoConfig,
+        function="sdstudio.evaluation.logos:run_logo",
+        parent="tasks",
+        prepare=prepare.logo,
+    ),
+    "shift": Kind(
+        config=ShiftConfig,
+        function="sdstudio.evaluation.shifts:run_shift",
+        parent="tasks",
+        prepare=prepare.shift,
+    ),
     "caption": Kind(
         config=CaptionConfig,
         function="sdstudio.datasets.captioning:run_caption",
@@ -134,14 +144,14 @@ KINDS: dict[JobKind, Kind] = {
     ),
     "export": Kind(
         config=ExportConfig,
-        function="sdstudio.exporting:run_export",
+        function="sdstudio.sharing.exporting:run_export",
         parent="tasks",
         prepare=prepare.export,
         place=DISK,
     ),
     "publish": Kind(
         config=PublishConfig,
-        function="sdstudio.publishing:run_publish",
+        function="sdstudio.sharing.publishing:run_publish",
         parent="tasks",
         prepare=prepare.publish,
         place=NETWORK,

@@ -44,7 +44,7 @@ def import_pictures(ws: Workspace, config: ImportConfig) -> ImportConfig:
 
 
 def logo(ws: Workspace, config: LogoConfig) -> LogoConfig:
-    from sdstudio.logos import comparison_folder
+    from sdstudio.evaluation.logos import comparison_folder
 
     comparison_folder(ws, config.comparison)
     finding = _options("sdstudio.detectors", "detector", config.detector, config.detector_options)
@@ -53,7 +53,7 @@ def logo(ws: Workspace, config: LogoConfig) -> LogoConfig:
 
 
 def shift(ws: Workspace, config: ShiftConfig) -> ShiftConfig:
-    from sdstudio.shifts import check_shift
+    from sdstudio.evaluation.shifts import check_shift
 
     check_shift(ws, config)
     if not config.detector:
@@ -82,20 +82,20 @@ def push(ws: Workspace, config: PushConfig) -> PushConfig:
 
 
 def export(ws: Workspace, config: ExportConfig) -> ExportConfig:
-    from sdstudio.exporting import check_export
+    from sdstudio.sharing.exporting import check_export
 
     return check_export(ws, config)
 
 
 def publish(ws: Workspace, config: PublishConfig) -> PublishConfig:
-    from sdstudio.publishing import check_publish
+    from sdstudio.sharing.publishing import check_publish
 
     return check_publish(ws, config)
 
 
 def train(ws: Workspace, config: TrainConfig) -> TrainConfig:
     from sdstudio.models import resolve_base_model
-    from sdstudio.readiness import captions_of, check_run
+    from sdstudio.training.readiness import captions_of, check_run
 
     captions = captions_of(ws, config.dataset, config.snapshot)
     if not captions:
@@ -114,7 +114,7 @@ def train(ws: Workspace, config: TrainConfig) -> TrainConfig:
 
 
 def generate(ws: Workspace, config: GenerateConfig) -> GenerateConfig:
-    from sdstudio.start_pictures import check_start
+    from sdstudio.pictures.start_pictures import check_start
 
     if not config.prompts:
         raise UserError("There is no prompt; say what to draw, for example --prompts 'a cat on a beach'.")

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdstudio import jobs, registry
-from sdstudio.judging import cells as cells_after
 from sdstudio.papers.numbers import Claim, Values, judge
 from sdstudio.papers.page import machine, markdown_table, measure_text, orders, sheet, write
 from sdstudio.papers.plots import Point, line_plot
@@ -17,6 +16,7 @@ from sdstudio.papers.settings import LogoSettings
 from sdstudio.papers.study import Arm, Say, Trained, all_models, compare, config_of, costs_of, train
 from sdstudio.papers.subjects import LOGO, LOGO_PROMPTS, LOGOS, TRIGGER, install
 from sdstudio.results import Evaluation, cells
+from sdstudio.results.judging import cells as cells_after
 from sdstudio.schema import LogoConfig, LoopConfig, MetricResult, Protocol, SampleSettings, UserError, from_json
 from sdstudio.words import count
 from sdstudio.workspace import Workspace, read_json

@@ -8,8 +8,8 @@ from typing import Literal
 from sdstudio.evaluation.figures import Figures
 from sdstudio.metrics.statistics import holm
 from sdstudio.papers.study import Trained
-from sdstudio.ranking import LEVEL, is_rankable, paired_test
 from sdstudio.results import Evaluation, cells
+from sdstudio.results.ranking import LEVEL, is_rankable, paired_test
 from sdstudio.schema import MetricResult
 
 Verdict = Literal[

@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 
 from sdstudio import registry
 from sdstudio.papers.numbers import Judged, Measured
-from sdstudio.ranking import rank
 from sdstudio.results import ARROWS, FLOOR, Evaluation, Row, count_text, decimals
+from sdstudio.results.ranking import rank
 from sdstudio.schema import Metric, MetricResult
 from sdstudio.words import duration, size
 from sdstudio.workspace import atomic_write

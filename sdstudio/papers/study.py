@@ -10,11 +10,11 @@ from sdstudio import jobs
 from sdstudio.datasets import open_dataset
 from sdstudio.evaluation.figures import Figures, figures
 from sdstudio.jobs.kinds import get_kind
-from sdstudio.judging import judged
 from sdstudio.models import FoundCheckpoint, list_checkpoints
 from sdstudio.results import Evaluation, Row, read_evaluation
+from sdstudio.results.judging import judged
 from sdstudio.schema import ExtraDataset, Job, LoopConfig, ModelRef, Protocol, TrainConfig, UserError, to_json
-from sdstudio.sweeps import run_key, runs_by_key
+from sdstudio.training.sweeps import run_key, runs_by_key
 from sdstudio.workspace import Workspace, read_json
 
 Say = Callable[[str], None]

@@ -21,10 +21,10 @@ from streamlit import config
 from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
 
 from sdstudio.datasets import fit, open_dataset
-from sdstudio.exporting import exported_file
+from sdstudio.pictures.start_pictures import FOLDER as STARTS
 from sdstudio.ratings.deck import dealt
 from sdstudio.schema import UserError
-from sdstudio.start_pictures import FOLDER as STARTS
+from sdstudio.sharing.exporting import exported_file
 from sdstudio.workspace import Workspace, current_workspace, safe_join
 
 PREFIX = "/files"

@@ -8,7 +8,7 @@ import streamlit as st
 from sdstudio import jobs
 from sdstudio.datasets import open_dataset
 from sdstudio.evaluation.boards import Cell
-from sdstudio.measuring import trained_on
+from sdstudio.evaluation.measuring import trained_on
 from sdstudio.results import Evaluation, Row, decimals, metrics_of, read_evaluation
 from sdstudio.schema import MetricResult, UserError
 from sdstudio.ui.evaluate.cell import items, scored_pictures

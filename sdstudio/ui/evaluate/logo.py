@@ -4,9 +4,9 @@ import streamlit as st
 
 from sdstudio import jobs, registry
 from sdstudio.evaluation.figures import figures
-from sdstudio.judging import cells
 from sdstudio.metrics.found import LOGO_FILE
 from sdstudio.results import Evaluation, interval_text, read_evaluation
+from sdstudio.results.judging import cells
 from sdstudio.schema import Job, LogoConfig, LogoFindings, MetricResult, from_json
 from sdstudio.starter.logo import WORD
 from sdstudio.ui.evaluate.looking import choose_comparison, choose_plug_in, follow_last

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from sdstudio import jobs
-from sdstudio.judging import judged
 from sdstudio.results import read_evaluation
+from sdstudio.results.judging import judged
 from sdstudio.ui.evaluate.comparison import show_evaluation, show_log
 from sdstudio.ui.evaluate.setting_up import show_form
 from sdstudio.ui.job_card import follow

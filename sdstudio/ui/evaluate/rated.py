@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from sdstudio.judging import paired, sample
 from sdstudio.metrics import preference
 from sdstudio.metrics.rated import share_of_pictures
 from sdstudio.ratings import judged, store
 from sdstudio.results import Evaluation, interval_text, read_evaluation
+from sdstudio.results.judging import paired, sample
 from sdstudio.schema import Job, MetricResult
 from sdstudio.ui.rating_room import title
 from sdstudio.ui.text import count, literal

@@ -8,11 +8,11 @@ import streamlit as st
 from sdstudio.evaluation.boards import Board, Line, list_boards
 from sdstudio.evaluation.figures import Figures
 from sdstudio.evaluation.merging import merged
-from sdstudio.ranking import Ranking, is_rankable
-from sdstudio.report import render
 from sdstudio.results import ARROWS, FLOOR, count_text, decimals, interval_text
+from sdstudio.results.ranking import Ranking, is_rankable
+from sdstudio.results.report import render
+from sdstudio.results.tables import table_csv, table_latex, table_markdown
 from sdstudio.schema import Metric, MetricResult
-from sdstudio.tables import table_csv, table_latex, table_markdown
 from sdstudio.ui.evaluate.cell import show_cell
 from sdstudio.ui.session import in_address, put_in_address
 from sdstudio.ui.text import count, duration, literal, size

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from sdstudio import jobs, registry
+from sdstudio.evaluation.shifts import BASE, ORIGINAL, SHIFT_FILE, TRAINED
 from sdstudio.schema import Divergence, Job, ModelShift, ShiftConfig, ShiftFindings, from_json
-from sdstudio.shifts import BASE, ORIGINAL, SHIFT_FILE, TRAINED
 from sdstudio.ui.evaluate.looking import choose_comparison, choose_plug_in, follow_last
 from sdstudio.ui.forms import config_form
 from sdstudio.ui.session import told

@@ -8,8 +8,8 @@ import streamlit as st
 from sdstudio.methods.textual_inversion import RECORD as TEXTUAL_INVERSION
 from sdstudio.models import FoundCheckpoint, list_checkpoints
 from sdstudio.prompts import compose, count_tokens, parse
-from sdstudio.readiness import local_folder, tokenizer_of
 from sdstudio.schema import Extra, ModelRef, UserError
+from sdstudio.training.readiness import local_folder, tokenizer_of
 from sdstudio.ui.models import models_to_ask
 from sdstudio.ui.session import in_address, put_in_address
 from sdstudio.ui.text import count, literal

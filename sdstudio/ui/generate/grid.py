@@ -7,7 +7,7 @@ import streamlit as st
 
 from sdstudio import collection, jobs
 from sdstudio.grids import MODEL, PROMPT, SETTINGS, draw_sheet, label, parse_values, read_cells, table
-from sdstudio.image_folder import read_images
+from sdstudio.pictures.image_folder import read_images
 from sdstudio.schema import (
     Axis,
     GenerateConfig,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from sdstudio.image_folder import read_images
 from sdstudio.interactive import Batch, GenerationHub
+from sdstudio.pictures.image_folder import read_images
 from sdstudio.schema import UserError
 from sdstudio.ui.generate.compare import side_by_side
 from sdstudio.ui.job_card import follow

@@ -4,8 +4,8 @@ from typing import IO
 
 import streamlit as st
 
-from sdstudio import png_text
-from sdstudio.png_text import PictureText
+from sdstudio.pictures import png_text
+from sdstudio.pictures.png_text import PictureText
 from sdstudio.schema import GenerateConfig, UserError
 from sdstudio.ui.forms import fill_form
 from sdstudio.ui.generate.fields import KEY

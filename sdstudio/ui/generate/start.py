@@ -2,8 +2,8 @@
 
 import streamlit as st
 
+from sdstudio.pictures.start_pictures import keep
 from sdstudio.schema import StartPicture, UserError, from_json, to_json
-from sdstudio.start_pictures import keep
 from sdstudio.ui.files import start_url
 from sdstudio.ui.forms import config_form, fill_form
 from sdstudio.ui.mask_canvas import mask_canvas

@@ -8,7 +8,7 @@ import streamlit as st
 from sdstudio import jobs
 from sdstudio.models import list_checkpoints
 from sdstudio.schema import Job
-from sdstudio.sweeps import differences, list_sweeps, short_name
+from sdstudio.training.sweeps import differences, list_sweeps, short_name
 from sdstudio.ui.charts import Metrics, compare_chart, series
 from sdstudio.ui.job_card import POLL_SECONDS, is_live
 from sdstudio.ui.jobs.describe import title_of

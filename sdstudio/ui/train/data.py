@@ -9,8 +9,8 @@ from sdstudio.datasets import DatasetInfo, DatasetStore, open_dataset, preflight
 from sdstudio.datasets.preflight import Finding, Level
 from sdstudio.datasets.query import Query
 from sdstudio.options import describe
-from sdstudio.readiness import last_change, local_folder
 from sdstudio.schema import ExtraDataset, UserError
+from sdstudio.training.readiness import last_change, local_folder
 from sdstudio.ui.annotate.check import LEVELS
 from sdstudio.ui.files import thumb_url
 from sdstudio.ui.gallery import Item, gallery

@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from sdstudio.identifiers import check_identifier, rare_tokens
 from sdstudio.schema import Method, UserError
+from sdstudio.training.identifiers import check_identifier, rare_tokens
 from sdstudio.ui.session import told
 from sdstudio.ui.train.filling import PREFIX
 from sdstudio.workspace import ENV_VAR, Workspace

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from sdstudio.kohya import Imported, read_kohya
-from sdstudio.presets import PRESETS, preset
+from sdstudio.training.kohya import Imported, read_kohya
+from sdstudio.training.presets import PRESETS, preset
 from sdstudio.ui.session import told
 from sdstudio.ui.text import count, literal
 from sdstudio.ui.train.filling import PREFIX, fill

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from sdstudio.image_folder import read_images
+from sdstudio.pictures.image_folder import read_images
 from sdstudio.schema import Job
 from sdstudio.ui.files import job_png_url
 from sdstudio.workspace import Workspace

@@ -15,8 +15,8 @@ from typing import Any
 import streamlit as st
 
 from sdstudio.datasets import open_dataset
-from sdstudio.readiness import last_change
 from sdstudio.schema import TrainConfig, UserError, to_json
+from sdstudio.training.readiness import last_change
 from sdstudio.ui.session import told
 from sdstudio.ui.text import count
 from sdstudio.workspace import ENV_VAR, Workspace, read_json, write_json

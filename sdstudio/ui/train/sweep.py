@@ -8,7 +8,7 @@ import streamlit as st
 from sdstudio import jobs, registry
 from sdstudio.options import Field
 from sdstudio.schema import TrainConfig
-from sdstudio.sweeps import Cell, Plan, parse_values, plan_sweep, short_name, start_sweep, variable_fields
+from sdstudio.training.sweeps import Cell, Plan, parse_values, plan_sweep, short_name, start_sweep, variable_fields
 from sdstudio.ui.forms import COLUMN_WIDTH
 from sdstudio.ui.placement import placement_picker
 from sdstudio.ui.session import put_in_address

@@ -5,10 +5,10 @@ from html import escape
 import streamlit as st
 
 from sdstudio import jobs
-from sdstudio.exporting import REPORT_FILE, exported_file
 from sdstudio.exports import formats, formats_for
 from sdstudio.models import resolve_checkpoint
 from sdstudio.schema import ExportConfig, Job, PublishConfig, UserError, from_json
+from sdstudio.sharing.exporting import REPORT_FILE, exported_file
 from sdstudio.ui.files import export_url
 from sdstudio.ui.forms import config_form
 from sdstudio.ui.hub_token import secrets_of, token_form

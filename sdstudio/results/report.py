@@ -11,7 +11,6 @@ from pathlib import Path
 from PIL import Image
 
 from sdstudio.metrics.statistics import CONFIDENCE
-from sdstudio.ranking import is_rankable
 from sdstudio.results import (
     Evaluation,
     Picture,
@@ -23,6 +22,7 @@ from sdstudio.results import (
     metrics_of,
     rankings,
 )
+from sdstudio.results.ranking import is_rankable
 from sdstudio.schema import Metric, MetricResult
 from sdstudio.words import count
 from sdstudio.workspace import Workspace, atomic_write

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from sdstudio import registry
+from sdstudio.evaluation.logos import comparison_folder, cut_out
 from sdstudio.jobs.context import JobContext
-from sdstudio.logos import comparison_folder, cut_out
 from sdstudio.metrics.distribution_shift import in_clusters
 from sdstudio.metrics.divergence import paired, unpaired
 from sdstudio.metrics.sample import Array

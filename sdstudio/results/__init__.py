@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sdstudio import registry
-from sdstudio.ranking import Ranking, rank
+from sdstudio.results.ranking import Ranking, rank
 from sdstudio.schema import Metric, MetricResult, ModelRef, Protocol, from_json
 from sdstudio.workspace import read_json
 

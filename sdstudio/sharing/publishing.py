@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdstudio import hub
-from sdstudio.exporting import check_export, file_name
 from sdstudio.exports import export_checkpoint, formats
 from sdstudio.jobs.context import JobContext
-from sdstudio.model_card import write_card
 from sdstudio.models import read_checkpoint, resolve_checkpoint
 from sdstudio.schema import ExportConfig, PublishConfig, UserError
+from sdstudio.sharing.exporting import check_export, file_name
+from sdstudio.sharing.model_card import write_card
 from sdstudio.workspace import Workspace, read_json, write_json
 
 CARD = "README.md"

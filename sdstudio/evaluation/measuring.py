@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdstudio.datasets import open_dataset
+from sdstudio.evaluation.views import View, floor_of, has_floor, views
 from sdstudio.jobs.context import JobContext
-from sdstudio.judging import paired
 from sdstudio.metrics.sample import EXPLORATORY, Sample
 from sdstudio.models import read_checkpoint, resolve_checkpoint
 from sdstudio.prompts import plain
 from sdstudio.results import FLOOR, Row
+from sdstudio.results.judging import paired
 from sdstudio.schema import Metric, MetricResult, Snapshot, UserError, from_json
-from sdstudio.views import View, floor_of, has_floor, views
 from sdstudio.words import count
 from sdstudio.workspace import Workspace, read_json
 

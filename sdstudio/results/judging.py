@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdstudio import registry
+from sdstudio.evaluation.views import View
 from sdstudio.metrics.found import LOGO_FILE
 from sdstudio.metrics.sample import Sample
 from sdstudio.metrics.statistics import compare
 from sdstudio.ratings.store import RATINGS_FILE
 from sdstudio.results import Evaluation, Row
 from sdstudio.schema import Metric, MetricResult
-from sdstudio.views import View
 
 
 def judged(evaluation: Evaluation, folder: Path) -> Evaluation:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sdstudio import registry
-from sdstudio.kohya_keys import DEFAULTS, GUI_NAMES, KNOWN, NEUTRAL, OPTIMIZERS, OWN_AFFAIR, SIMPLE, WHY_NOT
 from sdstudio.options import merge, nest
 from sdstudio.schema import LoopConfig, TrainConfig, UserError, from_json
-from sdstudio.sweeps import variable_fields
+from sdstudio.training.kohya_keys import DEFAULTS, GUI_NAMES, KNOWN, NEUTRAL, OPTIMIZERS, OWN_AFFAIR, SIMPLE, WHY_NOT
+from sdstudio.training.sweeps import variable_fields
 
 OFF: tuple[Any, ...] = ("", None, False, 0, "0", "None", "none", [], {})
 

@@ -5,8 +5,8 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sdstudio.ranking import is_rankable
 from sdstudio.results import ARROWS, Evaluation, cells, count_text, decimals, interval_text, metrics_of, rankings
+from sdstudio.results.ranking import is_rankable
 from sdstudio.schema import MetricResult
 
 LEGEND = (

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdstudio import registry
-from sdstudio.measuring import WEIGHTS
+from sdstudio.evaluation.measuring import WEIGHTS
+from sdstudio.evaluation.views import View, floor_of, has_floor, views
 from sdstudio.metrics.sample import Pictures, Sample
 from sdstudio.models import sha256_file
 from sdstudio.results import FLOOR
 from sdstudio.schema import Metric, MetricResult, UserError
-from sdstudio.views import View, floor_of, has_floor, views
 from sdstudio.words import count
 from sdstudio.workspace import Workspace
 

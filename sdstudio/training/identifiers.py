@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdstudio.methods.parts import check_single_token
-from sdstudio.readiness import local_folder, pieces, tokenizer_of
 from sdstudio.schema import UserError
+from sdstudio.training.readiness import local_folder, pieces, tokenizer_of
 from sdstudio.workspace import Workspace
 
 LOOKED_AT = 200
