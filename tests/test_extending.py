@@ -64,7 +64,7 @@ def run(project: Path, *command: str) -> str:
 
 CONTRACTS = {
     "biases": (7, ["tests/test_methods.py", "tests/test_methods_train.py"]),
-    "nearest_real": (3, ["tests/test_metrics.py", "tests/test_metrics_sets.py"]),
+    "nearest_real": (3, ["tests/test_metrics_contract.py"]),
 }
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from jobs_helpers import empty_workspace
 
-from sdstudio.jobs import backends
+from sdstudio.jobs import backends, supervisor
 from sdstudio.jobs.backends import Ended, cluster_name, ray, slurm
 from sdstudio.jobs.backends.settings import FILE, RAY_ADDRESS, RaySettings, read_clusters
 from sdstudio.jobs.devices import NETWORK
-from sdstudio.jobs.folder import Identity, State
+from sdstudio.jobs.folder import Identity, State, write_state
 from sdstudio.schema import Placement, UserError
 from sdstudio.workspace import Workspace, write_json
 
@@ -212,3 +212,14 @@ def test_each_process_takes_its_resources_of_ray() -> None:
         "entrypoint_resources": {"trainer": 1.0},
     }
     assert ray._resources(RaySettings(), 2) == {}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_cluster_that_falls_silent_after_the_end_is_not_waited_for(tmp_path: Path, deleted: bool) -> None:
+    kills: list[str] = []
+    silent = SimpleNamespace(wait=lambda seconds: None, terminate=lambda: None, kill=lambda: kills.append("kill"))
+    if not deleted:
+        write_state(tmp_path, State(kind="train", title="", created=0, state="succeeded"))
+    assert supervisor._watch(silent, tmp_path, grace=60, patience=0.1) == Ended()
+    assert kills == ["kill"]

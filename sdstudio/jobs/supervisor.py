@@ -57,14 +57,23 @@ def _reattach(folder: Path, state: State) -> Worker | None:
 
 
 def _watch(worker: Worker, folder: Path, grace: float, patience: float) -> Ended:
-    """Wait for the worker's end, escalating once a stop was asked."""
+    """Wait for the worker's end, escalating once a stop was asked.
+
+    A worker that has said it is done and does not go, or whose cluster no longer answers, is not waited for.
+    """
     asked: float | None = None
     terminated: float | None = None
+    said: float | None = None
     while (ended := worker.wait(POLL)) is None:
+        now = time.monotonic()
+        if _has_ended(folder):
+            said = said if said is not None else now
+            if now - said > patience:
+                ended = Ended()
+                break
         stop = folder / STOP_FILE
         if not stop.exists():
             continue
-        now = time.monotonic()
         asked = asked if asked is not None else now
         if terminated is None and (now - asked > grace or stop.read_text(encoding="utf-8") == "now"):
             terminated = now
@@ -73,6 +82,13 @@ def _watch(worker: Worker, folder: Path, grace: float, patience: float) -> Ended
             worker.kill()
     worker.kill()
     return ended
+
+
+def _has_ended(folder: Path) -> bool:
+    try:
+        return read_state(folder).has_ended
+    except UserError:  # deleted meanwhile, as only an ended job can be
+        return True
 
 
 def _end(folder: Path, ended: Ended) -> None:
