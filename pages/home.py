@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from sdstudio import jobs
+from sdstudio.collection import Query, pictures
 from sdstudio.datasets import list_datasets, open_dataset
-from sdstudio.pictures.image_folder import read_images
 from sdstudio.schema import Job
 from sdstudio.ui import starter
 from sdstudio.ui.files import thumb_url
@@ -14,12 +14,13 @@ from sdstudio.ui.gallery import Item, gallery
 from sdstudio.ui.job_card import is_live, state_badge, times
 from sdstudio.ui.jobs.describe import facts, kind_icon, title_of
 from sdstudio.ui.jobs.live import details_link
-from sdstudio.ui.pictures import image_items
+from sdstudio.ui.pictures import picture_item
 from sdstudio.ui.session import page_file
 from sdstudio.ui.text import count, literal
 from sdstudio.workspace import Workspace, current_workspace
 
 NEWEST, RECENT = 10, 5
+BATCHES = Query(source="batch")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def main() -> None:
     everything = jobs.list_jobs(workspace)
     show_steps(steps(workspace, everything))
     st.space("small")
-    show_newest(workspace, everything)
+    show_newest(workspace)
     show_recent(everything)
 
 
@@ -63,7 +64,7 @@ def steps(workspace: Workspace, everything: list[Job]) -> list[Step]:
         kind: [job for job in everything if job.kind == kind and job.state == "succeeded"]
         for kind in ("train", "evaluate")
     }
-    drawn = sum(job.done for job in everything if job.kind == "generate")
+    drawn = pictures(workspace, BATCHES, count=0).total
     runs, tables = len(succeeded["train"]), len(succeeded["evaluate"])
     live = {job.kind for job in everything if is_live(job)}
     return [
@@ -127,22 +128,20 @@ def show_steps(four: list[Step]) -> None:
                 st.page_link(page_file(step.page), label=f"Open {step.title}", icon=":material/arrow_forward:")
 
 
-def show_newest(workspace: Workspace, everything: list[Job]) -> None:
-    items: list[Item] = []
-    for job in everything:
-        if job.kind == "generate" and job.done and len(items) < NEWEST:
-            items += image_items(workspace, job.folder, read_images(job.folder)[::-1])
-    if items:
+def show_newest(workspace: Workspace) -> None:
+    newest = pictures(workspace, BATCHES, count=NEWEST).pictures
+    if newest:
         st.subheader("Your newest pictures")
-        gallery(items[:NEWEST], key="newest", cell=8, one_row=True)
+        items = [picture_item(workspace, picture) for picture in newest]
+        gallery(items, key="newest", cell=8, one_row=True)
         return
     example = next((item for item in list_datasets(workspace) if item.images and item.captioned == item.images), None)
     if example:
         st.subheader(f"To begin with: {literal(example.name)}")
         st.caption(literal(example.description) or "An example dataset that a model can learn from.")
-        pictures = open_dataset(workspace, example.name).images()[:NEWEST]
+        shown = open_dataset(workspace, example.name).images()[:NEWEST]
         gallery(
-            [Item(picture.id, thumb_url(example.name, picture.id)) for picture in pictures],
+            [Item(picture.id, thumb_url(example.name, picture.id)) for picture in shown],
             key="example",
             cell=7,
             one_row=True,

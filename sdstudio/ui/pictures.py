@@ -1,24 +1,26 @@
-"""The pictures that jobs left in their folders, as gallery items."""
+"""Pictures that were drawn, as gallery items."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
+from sdstudio.collection import Picture
 from sdstudio.schema import GeneratedImage
-from sdstudio.ui.files import job_png_url
+from sdstudio.ui.files import small_png_url
 from sdstudio.ui.gallery import Item
 from sdstudio.workspace import Workspace
 
 
-def image_items(workspace: Workspace, folder: Path, images: Sequence[GeneratedImage]) -> list[Item]:
-    return [
-        Item(
-            id=image.file,
-            src=job_png_url(workspace, folder / image.file),
-            text=image.prompt,
-            note=f"{'⚠ ' if image.flags else ''}seed {image.seed} · {model_label(image)}",
-        )
-        for image in images
-    ]
+def picture_item(workspace: Workspace, picture: Picture) -> Item:
+    said = ["★" * picture.marks.rating, "♥" * picture.marks.favourite]
+    said += [f"bad: {picture.marks.bad}"] if picture.marks.bad else []
+    note = " ".join(part for part in said if part) or f"seed {picture.seed} · {picture.model}"
+    file = workspace.root / picture.ref
+    return Item(
+        id=picture.ref,
+        src=small_png_url(workspace, file, (picture.width, picture.height)),
+        text=picture.prompt or "no prompt",
+        note=f"{'⚠ ' if picture.flagged else ''}{note}",
+        done=picture.marks.favourite,
+    )
 
 
 def model_label(image: GeneratedImage) -> str:

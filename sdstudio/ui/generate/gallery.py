@@ -10,9 +10,9 @@ from sdstudio import collection, jobs
 from sdstudio.collection import Page, Picture, Query
 from sdstudio.collection.marks import MARKS_FILE, Kind
 from sdstudio.schema import UserError
-from sdstudio.ui.files import small_png_url
-from sdstudio.ui.gallery import Item, gallery
+from sdstudio.ui.gallery import gallery
 from sdstudio.ui.generate.large import show_picture, undo_delete
+from sdstudio.ui.pictures import picture_item
 from sdstudio.ui.session import told
 from sdstudio.ui.text import count, literal, size
 from sdstudio.workspace import Workspace
@@ -45,7 +45,7 @@ def show(workspace: Workspace) -> None:
         return
     _actions(workspace, query, page)
     gallery(
-        [_item(workspace, picture) for picture in page.pictures],
+        [picture_item(workspace, picture) for picture in page.pictures],
         key=f"{KEY}.deleted.grid" if query.deleted else f"{KEY}.grid",
         on_open=None if query.deleted else _opened,
         on_select=_selected,
@@ -98,20 +98,6 @@ def _filters(workspace: Workspace) -> Query:
         favourite=marked == "favourite",
         bad="*" if marked == "bad" else "",
         deleted=marked == "deleted",
-    )
-
-
-def _item(workspace: Workspace, picture: Picture) -> Item:
-    said = ["★" * picture.marks.rating, "♥" * picture.marks.favourite]
-    said += [f"bad: {picture.marks.bad}"] if picture.marks.bad else []
-    note = " ".join(part for part in said if part) or f"seed {picture.seed} · {picture.model}"
-    file = workspace.root / picture.ref
-    return Item(
-        id=picture.ref,
-        src=small_png_url(workspace, file, (picture.width, picture.height)),
-        text=picture.prompt or "no prompt",
-        note=f"{'⚠ ' if picture.flagged else ''}{note}",
-        done=picture.marks.favourite,
     )
 
 
