@@ -21,6 +21,7 @@ from sdstudio.schema import CaptionSetting, ImportConfig, PushConfig, TryCaption
 from sdstudio.workspace import Workspace, read_json
 
 TOKEN = "hf_canary_9f3e7b"
+HANDED = "hf_canary_handed_a2"  # in no environment of the tests beside this one
 LOAD = """
 import datasets, hashlib, json, sys
 rows = datasets.load_dataset(sys.argv[1], split="train").cast_column("image", datasets.Image(decode=False))
@@ -65,11 +66,12 @@ both_ways = pytest.mark.parametrize("server", ["xet", pytest.param("lfs", marks=
 
 @both_ways
 def test_a_handed_over_token_is_nowhere_and_the_pushed_set_comes_back(server, ws, store, tmp_path):
+    server.add_user("ann", HANDED)
     stored = {image.id: image.caption for image in store.images()}
     server.fault = lambda method, path: bool(time.sleep(0.05))  # long enough to be looked at
     with Watch() as watch:
         config = PushConfig(dataset="set", repository="set", license="cc-by-4.0")
-        job = wait(ws, submit(ws, "push", config, secrets={"HF_TOKEN": TOKEN}).id, timeout=120)
+        job = wait(ws, submit(ws, "push", config, secrets={"HF_TOKEN": HANDED}).id, timeout=120)
         assert job.state == "succeeded", job.error + read_log(job)
         assert (job.done, job.total) == (5, 5)
         assert server.repositories["ann/set"].private
@@ -78,11 +80,11 @@ def test_a_handed_over_token_is_nowhere_and_the_pushed_set_comes_back(server, ws
         assert server.count("POST", "telemetry") == 0
 
         place = ImportConfig(dataset="back", folder="ann/set")
-        back = wait(ws, submit(ws, "import", place, secrets={"HF_TOKEN": TOKEN}).id, timeout=120)
+        back = wait(ws, submit(ws, "import", place, secrets={"HF_TOKEN": HANDED}).id, timeout=120)
         assert back.state == "succeeded", back.error + read_log(back)
     assert {image.id: image.caption for image in open_dataset(ws, "back").images()} == stored
-    watch.assert_not_shown(TOKEN)
-    assert_nowhere(TOKEN, tmp_path)
+    watch.assert_not_shown(HANDED)
+    assert_nowhere(HANDED, tmp_path)
 
 
 @pytest.mark.parametrize(("server", "format"), [("xet", "imagefolder"), ("lfs", "parquet")], indirect=["server"])

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from streamlit.testing.v1 import AppTest
 from studio_pages import open_page, words
 
@@ -19,7 +21,21 @@ from sdstudio.jobs.context import JobContext
 from sdstudio.jobs.folder import Identity, read_state, write_state
 from sdstudio.jobs.locks import Lease
 from sdstudio.jobs.transitions import change_state
-from sdstudio.schema import Device, Estimate, GenerateConfig, Job, Placement, PushConfig, UserError, from_json, to_json
+from sdstudio.pictures.image_folder import write_image
+from sdstudio.schema import (
+    Device,
+    Estimate,
+    GenerateConfig,
+    GeneratedImage,
+    Job,
+    ModelRef,
+    Placement,
+    PushConfig,
+    SampleSettings,
+    UserError,
+    from_json,
+    to_json,
+)
 from sdstudio.ui.jobs import describe
 from sdstudio.ui.text import literal
 from sdstudio.workspace import Workspace, read_json, write_json
@@ -358,6 +374,12 @@ def test_every_page_says_what_runs(workspace: Workspace) -> None:
 def test_home_says_what_is_under_way_and_what_happened_last(workspace: Workspace) -> None:
     made = asked(workspace, "a cat")
     JobContext(workspace, made.folder).progress(4, 4, "pictures")
+    for seed in range(4):
+        image = GeneratedImage(
+            file=f"{seed}.png", prompt=HOSTILE, negative_prompt="", seed=seed, model=ModelRef(), checkpoint_hash="",
+            settings=SampleSettings(), width=8, height=8,
+        )  # fmt: skip
+        write_image(made.folder, image, Image.new("RGB", (8, 8)), PngInfo())
     now = time.time()
     write_state(made.folder, replace(read_state(made.folder), state="succeeded", started=now, ended=now))
     runs = running(workspace, HOSTILE)
