@@ -123,9 +123,9 @@ def ways_on(workspace: Workspace, file: Path, picture: str, image: GeneratedImag
         icon=":material/delete:",
         width="stretch",
         help="It can be brought back.",
-        on_click=_delete,
-        args=(workspace, picture),
     )
+    if deleted:  # not before this run, which shows the file
+        _delete(workspace, picture)
     if again or more or deleted:
         st.rerun()
 
