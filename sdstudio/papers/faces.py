@@ -22,7 +22,7 @@ from sdstudio.papers.page import (
     write,
 )
 from sdstudio.papers.settings import FacesSettings
-from sdstudio.papers.study import Arm, Say, Trained, compare, config_of, costs_of, last_models, rows_shown, train
+from sdstudio.papers.study import Arm, Say, Trained, compare, costs_of, last_models, rows_shown, train_all
 from sdstudio.papers.subjects import FACE, FACES, SECOND, TRIGGER, face_prompts, install
 from sdstudio.results import FLOOR, Evaluation, cells
 from sdstudio.schema import LoopConfig, Protocol, SampleSettings, UserError
@@ -114,11 +114,7 @@ def do_study(ws: Workspace, settings: FacesSettings, say: Say) -> Study:
         warmup_steps=0,
         min_snr_gamma=0.0,
     )
-    runs = [
-        train(ws, arm, config_of(arm, settings.base_model, settings.dataset, replace(loop, seed=seed)), say)
-        for seed in range(settings.seeds)
-        for arm in arms(settings)
-    ]
+    runs = train_all(ws, arms(settings), settings.base_model, settings.dataset, loop, settings.seeds, say)
     protocol = Protocol(
         name="Paper faces",
         models=last_models(runs),

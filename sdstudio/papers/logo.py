@@ -13,7 +13,7 @@ from sdstudio.papers.numbers import Claim, Values, judge
 from sdstudio.papers.page import machine, markdown_table, measure_text, orders, sheet, write
 from sdstudio.papers.plots import Point, line_plot
 from sdstudio.papers.settings import LogoSettings
-from sdstudio.papers.study import Arm, Say, Trained, all_models, compare, config_of, costs_of, train
+from sdstudio.papers.study import Arm, Say, Trained, all_models, compare, costs_of, train_all
 from sdstudio.papers.subjects import LOGO, LOGO_PROMPTS, LOGOS, TRIGGER, install
 from sdstudio.results import Evaluation, cells
 from sdstudio.results.judging import cells as cells_after
@@ -103,11 +103,7 @@ def do_study(ws: Workspace, settings: LogoSettings, say: Say) -> Study:
         validation_share=0.0,
         batch_size=settings.batch_size,
     )
-    runs = [
-        train(ws, arm, config_of(arm, settings.base_model, settings.dataset, replace(loop, seed=seed)), say)
-        for seed in range(settings.seeds)
-        for arm in arms(settings)
-    ]
+    runs = train_all(ws, arms(settings), settings.base_model, settings.dataset, loop, settings.seeds, say)
     protocol = Protocol(
         name="Paper logo",
         models=all_models(runs),

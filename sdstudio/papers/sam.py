@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sdstudio.datasets import create_dataset
 from sdstudio.papers.settings import SamSettings
-from sdstudio.papers.study import Arm, Say, Trained, all_models, compare, config_of, last_models, train
+from sdstudio.papers.study import Arm, Say, Trained, all_models, compare, last_models, train_all
 from sdstudio.results import Evaluation
 from sdstudio.schema import LoopConfig, Protocol, SampleSettings, UserError
 from sdstudio.starter import examples
@@ -85,11 +85,8 @@ def do_study(ws: Workspace, settings: SamSettings, say: Say) -> Study:
         validate_every=5,
         batch_size=settings.batch_size,
     )
-    runs = [
-        train(ws, arm, config_of(arm, settings.base_model, settings.dataset, replace(loop, seed=seed)), say)
-        for seed in range(settings.seeds)
-        for arm in arms(settings, settings.negative_examples)
-    ]
+    compared = arms(settings, settings.negative_examples)
+    runs = train_all(ws, compared, settings.base_model, settings.dataset, loop, settings.seeds, say)
     folder, finished = compare(ws, protocol(settings, runs), say)
     _, recorded = compare(ws, curve_protocol(settings, runs), say)
     return Study(runs=runs, epochs=epochs, finished=finished, folder=folder, recorded=recorded)

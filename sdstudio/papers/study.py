@@ -79,6 +79,17 @@ def train(ws: Workspace, arm: Arm, config: TrainConfig, say: Say) -> Trained:
     return Trained(arm=arm, seed=config.loop.seed, job=job, checkpoints=found)
 
 
+def train_all(
+    ws: Workspace, arms: Sequence[Arm], base_model: str, dataset: str, loop: LoopConfig, seeds: int, say: Say
+) -> list[Trained]:
+    """Every arm with every seed, seed by seed, so that a study cut short has whole seeds."""
+    return [
+        train(ws, arm, config_of(arm, base_model, dataset, replace(loop, seed=seed)), say)
+        for seed in range(seeds)
+        for arm in arms
+    ]
+
+
 def compare(ws: Workspace, protocol: Protocol, say: Say) -> tuple[Path, Evaluation]:
     """The comparison that `protocol` describes, and its folder: one that was done, or a new one.
 

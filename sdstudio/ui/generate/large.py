@@ -24,6 +24,8 @@ TINY = 192
 @st.dialog("Picture", width="large")
 def show_picture(workspace: Workspace, file: Path, image: GeneratedImage) -> None:
     """The dialog of one picture, whose file lies in a batch, a run or an evaluation."""
+    if not file.is_file():  # it was deleted here, and only the dialog was run again
+        st.rerun()
     picture = collection.reference(workspace, file)
     left, right = st.columns([3, 2], gap="medium")
     with left:
@@ -123,9 +125,9 @@ def ways_on(workspace: Workspace, file: Path, picture: str, image: GeneratedImag
         icon=":material/delete:",
         width="stretch",
         help="It can be brought back.",
+        on_click=_delete,
+        args=(workspace, picture),
     )
-    if deleted:  # not before this run, which shows the file
-        _delete(workspace, picture)
     if again or more or deleted:
         st.rerun()
 
