@@ -7,9 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from sdstudio.results import RESULTS_FILE, Evaluation, Picture, Row
+from sdstudio.results import RESULTS_FILE, Evaluation, Picture, Row, read_evaluation
 from sdstudio.schema import ModelRef, Protocol, to_json
 from sdstudio.starter.drawing import render
+from sdstudio.starter.logo import product
 from sdstudio.starter.world import random_scene
 from sdstudio.workspace import Workspace, write_json
 
@@ -55,4 +56,21 @@ def finished_comparison(
     state = {"kind": "evaluate", "title": "Drawn", "created": 1.0, "started": 1.0, "ended": 9.0, "state": "succeeded"}
     write_json(folder / "state.json", state)
     write_json(folder / RESULTS_FILE, to_json(evaluation))
+    return folder
+
+
+def half_logos(key: str, prompt: str, seed: int) -> Image.Image:
+    """The base model draws grey nothing, the trained one logos as they are in reality."""
+    return product(seed + 100) if key == "lora" else Image.new("RGB", (64, 64), (90 + seed, 90, 90))
+
+
+def logos_beside_real_ones(ws: Workspace) -> Path:
+    """A comparison of 8 prompts × 2 seeds that was held against 20 real pictures of a logo; its folder."""
+    folder = finished_comparison(ws, prompts=[f"prompt {number}" for number in range(8)], seeds=2, draw=half_logos)
+    real = []
+    for seed in range(20):
+        (ws.root / "real").mkdir(exist_ok=True)
+        product(seed).save(ws.root / "real" / f"{seed}.png")
+        real.append(f"real/{seed}.png")
+    write_json(folder / RESULTS_FILE, to_json(replace(read_evaluation(folder), reference=tuple(real))))
     return folder

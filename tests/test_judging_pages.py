@@ -106,7 +106,7 @@ def test_a_preference_is_shown_as_strengths(folder: Path) -> None:
     store.end(folder, id)
     app = open_page("evaluate", view="Rating room", rating=id)
     lines = tables(app).splitlines()
-    assert "Model lora" in lines[1] and "**+" in lines[1] and "Model base" in lines[2] and "**-" in lines[2]
+    assert "Model lora" in lines[1] and "**+" in lines[1] and "Model base" in lines[2] and "**−" in lines[2]
     assert "0 of 6 duels were ties" in words(app)
 
 

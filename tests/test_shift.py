@@ -1,12 +1,11 @@
 """Divergences with known values, tests that keep their level, and a whole look: pytest tests/test_shift.py"""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_comparison import finished_comparison
+from drawn_comparison import finished_comparison, logos_beside_real_ones
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -18,10 +17,8 @@ from sdstudio.metrics import distribution_shift
 from sdstudio.metrics.clusters import k_means, principal_components
 from sdstudio.metrics.divergence import js, kl, paired, shares, unpaired
 from sdstudio.metrics.sample import NO_INTERVAL, REFUSED, Pictures, Sample
-from sdstudio.results import RESULTS_FILE, read_evaluation
-from sdstudio.schema import ShiftConfig, ShiftFindings, UserError, from_json, to_json
-from sdstudio.starter.logo import product
-from sdstudio.workspace import Workspace, read_json, write_json
+from sdstudio.schema import ShiftConfig, ShiftFindings, UserError, from_json
+from sdstudio.workspace import Workspace, read_json
 
 RNG = np.random.default_rng(0)
 SHARES = arrays(np.float64, 5, elements=st.floats(0.01, 1)).map(lambda values: values / values.sum())
@@ -145,22 +142,10 @@ def test_the_metric_grows_with_the_shift_and_says_what_chance_gives() -> None:
 # ---------------------------------------------------------------- the whole look
 
 
-def half_logos(key: str, prompt: str, seed: int) -> Image.Image:
-    """The base model draws grey nothing, the trained one logos as they are in reality."""
-    return product(seed + 100) if key == "lora" else Image.new("RGB", (64, 64), (90 + seed, 90, 90))
-
-
 @pytest.fixture
 def comparison(tmp_path: Path) -> tuple[Workspace, str]:
     ws = Workspace(tmp_path)
-    folder = finished_comparison(ws, prompts=[f"prompt {number}" for number in range(8)], seeds=2, draw=half_logos)
-    real = []
-    for seed in range(20):
-        (ws.root / "real").mkdir(exist_ok=True)
-        product(seed).save(ws.root / "real" / f"{seed}.png")
-        real.append(f"real/{seed}.png")
-    write_json(folder / RESULTS_FILE, to_json(replace(read_evaluation(folder), reference=tuple(real))))
-    return ws, folder.name
+    return ws, logos_beside_real_ones(ws).name
 
 
 def look(ws: Workspace, config: ShiftConfig) -> ShiftFindings:

@@ -11,6 +11,7 @@ from sdstudio.cli.flags import Command, Group, Parser, add_commands, parse
 from sdstudio.cli.house import HOUSE
 from sdstudio.cli.identifiers import IDENTIFIERS
 from sdstudio.cli.jobs import JOBS
+from sdstudio.cli.judging import JUDGING
 from sdstudio.cli.making import MAKING
 from sdstudio.cli.outcomes import EXIT_FAILED, EXIT_STOPPED, EXIT_USER
 from sdstudio.cli.paper import PAPER
@@ -36,6 +37,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     **HOUSE,
     "dataset": DATASET,
     **MAKING,
+    **JUDGING,
     **TAKING_OUT,
     "paper": PAPER,
     "identifiers": IDENTIFIERS,

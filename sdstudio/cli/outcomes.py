@@ -4,12 +4,14 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from sdstudio import jobs
-from sdstudio.cli.flags import placement_of, say
-from sdstudio.schema import Job, JobKind, to_json
-from sdstudio.workspace import Workspace, read_json
+from sdstudio.cli.flags import placement_of, say, table
+from sdstudio.jobs.folder import CONFIG_FILE
+from sdstudio.schema import Job, JobKind, ShiftFindings, from_json, to_json
+from sdstudio.workspace import Workspace, current_workspace, read_json
 
 EXIT_OK, EXIT_FAILED, EXIT_USER, EXIT_STOPPED = 0, 1, 2, 130
 
@@ -83,6 +85,43 @@ def _compared(job: Job) -> tuple[dict[str, Any], str]:
     return {"results": [to_json(result) for result in evaluation.results], **facts}, text
 
 
+def _looked(job: Job) -> tuple[dict[str, Any], str]:
+    from sdstudio import registry
+    from sdstudio.metrics.found import LOGO_FILE, LOGO_METRICS
+    from sdstudio.results import read_evaluation, results_text
+    from sdstudio.results.judging import cells
+
+    folder = _comparison_of(job)
+    records = registry.load("sdstudio.metrics")
+    found = cells(read_evaluation(folder), folder, [records[name] for name in LOGO_METRICS])
+    file = str(folder / LOGO_FILE)
+    return {"results": [to_json(cell) for cell in found], "file": file}, f"{results_text(found)}\nBy picture: {file}"
+
+
+def _shifted(job: Job) -> tuple[dict[str, Any], str]:
+    from sdstudio.evaluation.shifts import SHIFT_FILE
+
+    file = _comparison_of(job) / SHIFT_FILE
+    found = from_json(ShiftFindings, read_json(file))
+    rows = [
+        (model.label, name, f"{one.kl:.3f}", f"{one.js:.3f}", f"{one.chance:.3f}", f"{one.p_value:.3f}")
+        for model in found.models
+        for name, one in (("base‖trained", model.base), ("original‖trained", model.original))
+    ]
+    lines = [table(rows, "model", "compared", "KL", "JS", "JS by chance", "p"), *found.flags]
+    models = [
+        {"label": one.label, "base": to_json(one.base), "original": to_json(one.original), "left_out": one.left_out}
+        for one in found.models
+    ]
+    facts = {"models": models, "extractor": found.extractor, "flags": found.flags, "file": str(file)}
+    return facts, "\n".join([*lines, f"Divergences in nats, seen through {found.extractor}; every picture: {file}"])
+
+
+def _comparison_of(job: Job) -> Path:
+    """The folder of the comparison that the job looked at again."""
+    return current_workspace().evaluations / str(read_json(job.folder / CONFIG_FILE)["comparison"])
+
+
 def _published(job: Job) -> tuple[dict[str, Any], str]:
     report = read_json(job.folder / "report.json")
     return {"report": report}, f"The model is at {report['url']}"
@@ -96,6 +135,8 @@ MADE: dict[JobKind, Callable[[Job], tuple[dict[str, Any], str]]] = {
     "generate": _drawn,
     "grid": _grid,
     "evaluate": _compared,
+    "logo": _looked,
+    "shift": _shifted,
     "publish": _published,
 }
 """For each kind of job, what it made: keys beside those of the job in --json, and a text."""

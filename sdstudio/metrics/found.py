@@ -10,6 +10,7 @@ from sdstudio.schema import Finding, LogoFindings, MetricResult, from_json
 from sdstudio.workspace import read_json
 
 LOGO_FILE = "logo.json"
+LOGO_METRICS = ("detector", "ocr", "logo_score")
 
 
 def over_findings(

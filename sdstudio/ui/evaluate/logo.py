@@ -4,7 +4,7 @@ import streamlit as st
 
 from sdstudio import jobs, registry
 from sdstudio.evaluation.figures import figures
-from sdstudio.metrics.found import LOGO_FILE
+from sdstudio.metrics.found import LOGO_FILE, LOGO_METRICS
 from sdstudio.results import Evaluation, interval_text, read_evaluation
 from sdstudio.results.judging import cells
 from sdstudio.schema import Job, LogoConfig, LogoFindings, MetricResult, from_json
@@ -16,7 +16,6 @@ from sdstudio.ui.session import told
 from sdstudio.ui.text import literal
 from sdstudio.workspace import Workspace, read_json
 
-METRICS = ("detector", "ocr", "logo_score")
 A_PAGE = 24
 
 
@@ -68,7 +67,7 @@ def show_findings(workspace: Workspace, job: Job) -> None:
     looked = from_json(LogoFindings, read_json(job.folder / LOGO_FILE))
     records = registry.load("sdstudio.metrics")
     found: dict[str, dict[str, MetricResult]] = {}
-    for cell in cells(evaluation, job.folder, [records[name] for name in METRICS]):
+    for cell in cells(evaluation, job.folder, [records[name] for name in LOGO_METRICS]):
         found.setdefault(cell.model, {})[cell.metric] = cell
     st.subheader("What was found")
     show_table(evaluation, found)
@@ -88,7 +87,7 @@ def show_table(evaluation: Evaluation, found: dict[str, dict[str, MetricResult]]
     leader = max(scores, key=lambda label: scores[label])
     rows = []
     for row in evaluation.rows:
-        detector, ocr, score = (found[row.label][name] for name in METRICS)
+        detector, ocr, score = (found[row.label][name] for name in LOGO_METRICS)
         name = literal(row.label)
         rows.append(
             {
@@ -115,7 +114,7 @@ def show_best(workspace: Workspace, evaluation: Evaluation, found: dict[str, dic
         if known is None or score <= best.get(known.method, (-1.0, {}))[0]:
             continue
         rate = "" if known.learning_rate is None else f"{known.learning_rate:g}"
-        texts = {name: cell_text(found[row.label][name]) for name in METRICS}
+        texts = {name: cell_text(found[row.label][name]) for name in LOGO_METRICS}
         best[known.method] = (
             score,
             {
