@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,17 @@ from sdstudio.jobs.context import JobContext
 from sdstudio.results import (
     FLOOR,
     Evaluation,
+    Row,
     decimals,
     interval_text,
     rankings,
     results_table,
     results_text,
 )
+from sdstudio.results.methods import methods_text
 from sdstudio.results.report import _about_floor
 from sdstudio.results.tables import table_csv, table_latex, table_markdown
-from sdstudio.schema import MetricResult, Protocol, SampleSettings, UserError, check_bounds, from_json
+from sdstudio.schema import MetricResult, ModelRef, Protocol, SampleSettings, UserError, check_bounds, from_json
 from sdstudio.workspace import Workspace, write_json
 
 KID = registry.load("sdstudio.metrics")["kid"]
@@ -113,6 +116,36 @@ def test_markdown_shows_names_letter_by_letter() -> None:
     rows = (cell("a|b *c* <img>", 1.0), cell("base", None, flags=("refused: few",)))
     text = table_markdown(Evaluation(protocol=Protocol(), protocol_hash="h", created=0.0, rows=(), results=rows))
     assert "| a\\|b \\*c\\* \\<img\\> |" in text and "| base | not computed<sup>1</sup> |" in text
+
+
+def test_the_methods_paragraph_says_what_was_compared_how_and_by_which_tests() -> None:
+    rows = tuple(
+        Row(key=name, label=name, role=role, model=ModelRef(base_model="sd"), trigger=trigger, base="base")
+        for name, role, trigger in (("base", "base", ""), ("LoRA", "trained", "asim"))
+    )
+    protocol = Protocol(prompts=["{trigger}, a cat"], drift_prompts=["a dog", "a bus"], seeds=[1, 2], reference="real")
+    results = (cell("LoRA", 1.0), cell("LoRA", 0.2, metric="crossed_eyes"))
+    found = Evaluation(
+        protocol=protocol, protocol_hash="f" * 64, created=0.0, rows=rows, results=results, reference=("a", "b", "c")
+    )
+    text = methods_text(found)
+    for said in (
+        "1 trained model, and untrained as a baseline sd",
+        "2 pictures (1 prompt × 2 seeds) with",
+        "the base model got those of LoRA, “asim”",
+        "4 more pictures, from 2 prompts without trigger",
+        "3 real pictures of the dataset real",
+        "KID [Bińkowski et al. 2018",
+        "for KID a two-sample jackknife",
+        "Wilson's intervals over pictures",
+        "paired sign-flip tests",
+        "protocol ffffffffffff.",
+    ):
+        assert said in text, said
+    assert "FID has none" not in text
+    assert "**Methods.** Compared were 1 trained model" in table_markdown(found)
+    alone = replace(found, reference=(), protocol=replace(protocol, drift_prompts=[]))
+    assert "real pictures of" not in methods_text(alone) and "without trigger" not in methods_text(alone)
 
 
 def test_the_floor_of_too_few_pictures_promises_nothing() -> None:

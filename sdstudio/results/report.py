@@ -5,12 +5,10 @@ import io
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from importlib.metadata import version
 from pathlib import Path
 
 from PIL import Image
 
-from sdstudio.metrics.statistics import CONFIDENCE
 from sdstudio.results import (
     Evaluation,
     Picture,
@@ -22,6 +20,7 @@ from sdstudio.results import (
     metrics_of,
     rankings,
 )
+from sdstudio.results.methods import methods_text
 from sdstudio.results.ranking import is_rankable
 from sdstudio.schema import Metric, MetricResult
 from sdstudio.words import count
@@ -217,46 +216,12 @@ def _image(path: Path, text: str) -> str:
 
 
 def _methods(evaluation: Evaluation) -> str:
-    protocol, results = evaluation.protocol, evaluation.results
-    settings = protocol.settings
-    metrics = metrics_of(results)
-    sampler = "the model's own sampler" if settings.scheduler == "default" else f"the {settings.scheduler} sampler"
-    pictures = len(protocol.prompts) * len(protocol.seeds)
-    sentences = [
-        f"Every model drew {count(pictures, 'picture')} ({count(len(protocol.prompts), 'prompt')} × "
-        f"{count(len(protocol.seeds), 'seed')}) "
-        f"with {settings.steps} steps of {sampler} at guidance scale {settings.guidance_scale:g}; prompts and seeds "
-        "were the same for all, so rows are paired.",
-    ]
-    triggers = [row for row in evaluation.rows if row.role == "trained" and row.trigger]
-    if triggers and any("{trigger}" in prompt for prompt in protocol.prompts):
-        sentences.append(
-            f"{{trigger}} was replaced by the trigger words of each model; the base model got those of "
-            f"{triggers[0].label}, “{triggers[0].trigger}”."
-        )
-    if protocol.drift_prompts:
-        drift = len(protocol.drift_prompts) * len(protocol.seeds)
-        sentences.append(
-            f"{drift} more from {count(len(protocol.drift_prompts), 'prompt')} without trigger show drift."
-        )
-    if evaluation.reference:
-        sentences.append(
-            f"The reference is {len(evaluation.reference)} real pictures of the dataset {protocol.reference}; the "
-            "floor holds two random parts of it against each other."
-        )
-    extractors = "; ".join(dict.fromkeys(f"{result.extractor}, {result.preprocessing}" for result in results))
-    sentences.append(f"All features come from a frozen encoder: {extractors}.")
-    sentences.append(
-        f"All intervals are {CONFIDENCE:.0%}: t-intervals over prompt means, and for KID a two-sample jackknife over "
-        "prompts and reference pictures. FID has none. Rows are ranked only at equal N, encoder and preprocessing; "
-        "FID only on more pictures than the encoder has dimensions, the other metrics only where they have an interval."
-    )
     terms = "".join(
         f'<dt>{escape(metric.label)}</dt><dd>{escape(metric.summary)} <span class="soft">{escape(metric.paper)}'
         "</span></dd>"
-        for metric in metrics
+        for metric in metrics_of(evaluation.results)
     )
-    return f"<h2>Methods</h2>\n<p>{escape(' '.join(sentences))}</p>\n<dl>{terms}</dl>"
+    return f"<h2>Methods</h2>\n<p>{escape(methods_text(evaluation))}</p>\n<dl>{terms}</dl>"
 
 
 def _protocol(evaluation: Evaluation) -> str:
@@ -271,7 +236,6 @@ def _protocol(evaluation: Evaluation) -> str:
         "Negative prompt": [settings.negative_prompt] if settings.negative_prompt else [],
         "Size": [size],
         "Protocol hash": [evaluation.protocol_hash],
-        "Made with": [f"SD Studio {version('sdstudio')}, torch {version('torch')}, diffusers {version('diffusers')}"],
     }
     lines = "".join(f"<dt>{name}</dt><dd>{_values(values)}</dd>" for name, values in entries.items() if values)
     return f"<h2>Protocol</h2>\n<dl>{lines}</dl>"

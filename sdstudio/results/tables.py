@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sdstudio.results import ARROWS, Evaluation, cells, count_text, decimals, interval_text, metrics_of, rankings
+from sdstudio.results.methods import methods_text
 from sdstudio.results.ranking import is_rankable
 from sdstudio.schema import MetricResult
 
@@ -48,7 +49,7 @@ def _csv_line(result: MetricResult) -> dict[str, Any]:
 
 
 def table_markdown(evaluation: Evaluation) -> str:
-    """A table of GitHub's Markdown: value, interval and N; the places of best, second and third; flags as notes."""
+    """A table of GitHub's Markdown: value, interval and N, best, second and third; then flags and methods paragraph."""
     results = evaluation.results
     metrics = metrics_of(results)
     notes: dict[str, int] = {}
@@ -75,7 +76,8 @@ def table_markdown(evaluation: Evaluation) -> str:
     extractors = ", ".join(dict.fromkeys(result.extractor for result in results))
     foot = f"{LEGEND} Features: {extractors}. Protocol `{evaluation.protocol_hash[:12]}`."
     numbered = [f"{number}. {_markdown(flag)}" for flag, number in notes.items()]
-    return "\n".join([*lines, "", foot, *(["", *numbered] if numbered else [])]) + "\n"
+    methods = f"**Methods.** {_markdown(methods_text(evaluation))}"
+    return "\n".join([*lines, "", foot, *(["", *numbered] if numbered else []), "", methods]) + "\n"
 
 
 _ORDINALS = {1: "1st", 2: "2nd", 3: "3rd"}

@@ -15,6 +15,7 @@ from sdstudio.results import (
     rankings,
     results_table,
 )
+from sdstudio.results.methods import methods_text
 from sdstudio.schema import Job, Metric, MetricResult
 from sdstudio.ui.evaluate.grids import show_pictures
 from sdstudio.ui.job_card import is_live
@@ -56,7 +57,14 @@ def show_evaluation(workspace: Workspace, job: Job, evaluation: Evaluation) -> N
     with st.expander("Every column", icon=":material/table:"):
         st.dataframe(results_table(results), hide_index=True)
         st.caption(f"Protocol {evaluation.protocol_hash[:12]}. Only rows of one protocol are ranked together.")
+    show_methods(evaluation)
     show_pictures(workspace, job.folder, evaluation)
+
+
+def show_methods(evaluation: Evaluation) -> None:
+    """The paragraph for a paper, with a button that copies it."""
+    with st.expander("Methods paragraph", icon=":material/article:"):
+        st.code(methods_text(evaluation), language=None, wrap_lines=True)
 
 
 def show_table(results: Sequence[MetricResult]) -> None:

@@ -14,6 +14,7 @@ from sdstudio.results.report import render
 from sdstudio.results.tables import table_csv, table_latex, table_markdown
 from sdstudio.schema import Metric, MetricResult
 from sdstudio.ui.evaluate.cell import show_cell
+from sdstudio.ui.evaluate.comparison import show_methods
 from sdstudio.ui.session import in_address, put_in_address
 from sdstudio.ui.text import count, duration, literal, size
 from sdstudio.workspace import Workspace
@@ -224,7 +225,7 @@ def show_notes(metrics: Sequence[Metric], rankings: Mapping[str, Ranking]) -> No
 
 
 def take_out(workspace: Workspace, board: Board) -> None:
-    """The board as files; each is made when it is asked for."""
+    """The board as files, each made when it is asked for, and its methods paragraph."""
     everything = merged(board)
     name = f"scoreboard-{board.hash[:12]}"
     files = {
@@ -248,3 +249,4 @@ def take_out(workspace: Workspace, board: Board) -> None:
                 on_click="ignore",
                 key=f"{KEY}.{suffix}",
             )
+    show_methods(everything)
