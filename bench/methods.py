@@ -28,7 +28,7 @@ from sdstudio.starter import examples
 from sdstudio.workspace import Workspace, read_json, write_json
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE, SHEET = DOCS / "methods.md", DOCS / "images/methods.png"
+PAGE, SHEET = DOCS / "methods.md", DOCS / "images/methods.jpg"
 PLACE = re.compile(r"(?<=<!-- bench/methods.py -->\n).*?(?=<!-- end -->)", re.DOTALL)
 STEPS = {"full": 300, "lora": 500, "dreambooth": 250, "textual_inversion": 300, "dreambooth_lora": 400, "sam": 300}
 METRICS = {"fid": "FID ↓", "kid": "KID ↓ [95%]", "clip_score": "CLIP score ↑ [95%]"}
@@ -126,7 +126,7 @@ def draw_sheet(found: Evaluation, folder: Path) -> None:
             with Image.open(folder / picture.file) as opened:
                 sheet.paste(opened.convert("RGB").resize((SIDE, SIDE)), (MARGIN + x * SIDE, y * SIDE))
     SHEET.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(SHEET)
+    sheet.convert("RGB").save(SHEET, quality=85)
 
 
 if __name__ == "__main__":
