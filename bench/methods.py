@@ -126,7 +126,7 @@ def draw_sheet(found: Evaluation, folder: Path) -> None:
             with Image.open(folder / picture.file) as opened:
                 sheet.paste(opened.convert("RGB").resize((SIDE, SIDE)), (MARGIN + x * SIDE, y * SIDE))
     SHEET.parent.mkdir(parents=True, exist_ok=True)
-    sheet.convert("RGB").save(SHEET, quality=85)
+    sheet.save(SHEET, quality=85)
 
 
 if __name__ == "__main__":
