@@ -24,13 +24,15 @@ NOT_IN_THE_PIXELS = ("seed", "batch_size")
 def draw_rows(rows: Sequence[Row], protocol: Protocol, ctx: JobContext) -> tuple[list[Row], int, float]:
     """The rows with their pictures, as far as the job was not stopped; how many were drawn, and in how many seconds.
 
-    What lies in the job's folder is kept, what another comparison drew from the same weights is copied.
+    What lies in the job's folder is kept, what another comparison drew from the same weights is copied. A base model is
+    loaded once for all the rows that grew from it, as far as their checkpoints can be taken off again.
     """
-    from sdstudio.engine.drawing import draw
+    from sdstudio.engine.drawing import draw_with
     from sdstudio.engine.generate import flag_logger
+    from sdstudio.engine.pool import ModelPool
 
     total = sum(len(wanted(row, protocol)) for row in rows)
-    log_flags = flag_logger(ctx.log)
+    log_flags, pool = flag_logger(ctx.log), ModelPool(ctx.workspace)
     done, drawn, seconds = 0, 0, 0.0
     finished: list[Row] = []
     for row in rows:
@@ -52,12 +54,14 @@ def draw_rows(rows: Sequence[Row], protocol: Protocol, ctx: JobContext) -> tuple
 
             began = time.monotonic()
             texts, seeds = [picture.text for picture in missing], [picture.seed for picture in missing]
-            new = draw(ctx.workspace, row.model, texts, seeds, protocol.settings, folder, tell, ctx.should_stop)
+            with pool.use(row.model) as loaded:
+                new = draw_with(loaded, row.model, texts, seeds, protocol.settings, folder, tell, ctx.should_stop)
             seconds += time.monotonic() - began
             images |= {(image.prompt, image.seed): image for image in new}
         if ctx.should_stop():
             break
         finished.append(_with_pictures(row, pictures, images))
+    pool.free()
     return finished, drawn, seconds
 
 
