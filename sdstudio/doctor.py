@@ -17,6 +17,7 @@ import psutil
 from sdstudio.jobs import backends
 from sdstudio.jobs.devices import compute_devices, devices
 from sdstudio.jobs.locks import holder
+from sdstudio.words import first_line
 from sdstudio.workspace import ENV_VAR, Workspace, atomic_write
 
 GIB = 2**30
@@ -101,7 +102,7 @@ def _torchvision(ws: Workspace) -> Check:
     try:
         import torchvision
     except Exception as error:  # a build that does not match torch fails in many ways
-        finding = f"installed but broken ({type(error).__name__}: {str(error).splitlines()[0]})"
+        finding = f"installed but broken ({type(error).__name__}: {first_line(error)})"
         advice = "It breaks transformers as well: pip uninstall torchvision."
         return Check(name="torchvision", level="error", finding=finding, advice=advice)
     return Check(name="torchvision", level="ok", finding=str(torchvision.__version__))
@@ -173,7 +174,7 @@ def _starter(ws: Workspace) -> Check:
         try:
             load(str(STARTER / name), local_files_only=True, use_safetensors=True)
         except (OSError, ValueError, RuntimeError) as error:
-            finding = f"{name} does not load ({str(error).splitlines()[0]})"
+            finding = f"{name} does not load ({first_line(error)})"
             advice = (
                 "Restore it with `git checkout -- sdstudio/starter`, or build it: python -m sdstudio.starter.build."
             )

@@ -1,4 +1,4 @@
-"""Numbers with their nouns and units."""
+"""Numbers with their nouns and units, and errors in one line."""
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
@@ -23,3 +23,9 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first, at most 200 characters without a full stop; its type where it says nothing."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__).rstrip(".")[:200]

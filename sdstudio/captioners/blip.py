@@ -10,6 +10,7 @@ from PIL import Image
 from sdstudio import hub
 from sdstudio.captioners.drafting import DraftOptions, check_lengths, dress, search_arguments
 from sdstudio.schema import STRICT, Captioner, UserError, option
+from sdstudio.words import first_line
 
 STARTER = Path(__file__).parents[1] / "starter" / "models" / "blip"
 
@@ -42,8 +43,7 @@ def load(options: BlipOptions, model: str, device: str) -> Callable[[list[Image.
         tokenizer = transformers.AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"The BLIP model {model!r} cannot be loaded ({str(error).splitlines()[0]}); give 'starter', a folder or a "
-            "Hub id."
+            f"The BLIP model {model!r} cannot be loaded ({first_line(error)}); give 'starter', a folder or a Hub id."
         ) from error
     if info["missing_keys"] or info["mismatched_keys"]:
         raise UserError(f"{model!r} lacks weights of a BLIP captioning model; choose a BLIP *captioning* model.")

@@ -12,6 +12,7 @@ from PIL import Image
 from sdstudio import hub
 from sdstudio.captioners.drafting import DraftOptions, check_lengths, dress, search_arguments
 from sdstudio.schema import STRICT, Captioner, UserError, option
+from sdstudio.words import first_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ def load(options: ImageTextOptions, model: str, device: str) -> Callable[[list[I
         processor = processors.from_pretrained(folder)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(
-            f"{model!r} cannot be loaded as an image-text model ({_first_line(error)}); give another folder or Hub id."
+            f"{model!r} cannot be loaded as an image-text model ({first_line(error)}); give another folder or Hub id."
         ) from error
     if info["missing_keys"] or info["mismatched_keys"]:
         raise UserError(f"{model!r} lacks weights of an image-text model; choose a whole one.")
@@ -91,10 +92,6 @@ def answers(tokens: Any, asked: Any) -> Any:
     if asked is None or tokens.shape[1] < asked.shape[1] or not (tokens[:, : asked.shape[1]] == asked).all():
         return tokens
     return tokens[:, asked.shape[1] :]
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 RECORD = Captioner(

@@ -13,6 +13,7 @@ from typing import Any
 
 from sdstudio.datasets.sources.offer import TreeFile
 from sdstudio.schema import UserError
+from sdstudio.words import first_line
 
 SUFFIXES = (".csv", ".jsonl", ".json", ".parquet")
 PICTURE_COLUMNS = ("file_name", "image", "filename", "image_path", "image_file", "path", "file", "img")
@@ -198,7 +199,7 @@ def _open_parquet(file: TreeFile, picture_column: str, caption_column: str) -> T
             parquet = pq.ParquetFile(source)
             schema, count = parquet.schema_arrow, parquet.metadata.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"It is not a Parquet file, or it is damaged ({_first_line(error)}).") from error
+        raise UserError(f"It is not a Parquet file, or it is damaged ({first_line(error)}).") from error
     picture, caption = find_columns(schema.names, picture_column, caption_column)
     kind = schema.field(picture).type
     embeds = pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
@@ -216,7 +217,7 @@ def _open_parquet(file: TreeFile, picture_column: str, caption_column: str) -> T
                         if row:
                             yield row
         except (pa.ArrowException, OSError, ValueError) as error:
-            problems.append(f"It is damaged after row {number} ({_first_line(error)}); the rest was not read.")
+            problems.append(f"It is damaged after row {number} ({first_line(error)}); the rest was not read.")
 
     return Table(embeds=embeds, captions=caption, count=count, rows=rows)
 
@@ -232,7 +233,3 @@ def _seekable(file: TreeFile) -> Iterator[Any]:
             shutil.copyfileobj(member, unpacked)
         unpacked.seek(0)
         yield unpacked
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

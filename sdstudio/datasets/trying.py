@@ -10,6 +10,7 @@ from sdstudio.datasets.captioning import Caption, compute_device, find_captioner
 from sdstudio.datasets.catalog import open_dataset
 from sdstudio.jobs.context import JobContext
 from sdstudio.schema import CaptionSetting, TryCaptionsConfig, UserError, from_json, to_json
+from sdstudio.words import first_line
 from sdstudio.workspace import Workspace, read_json, write_json
 
 TRIES_FILE = "tries.json"
@@ -113,5 +114,5 @@ def _rows(
             (draft,) = caption([open_picture(store, store.image(id))])
             yield TriedCaption(setting=number, id=id, caption=draft, seconds=time.monotonic() - began)
         except Exception as error:
-            said = f"It failed ({type(error).__name__}: {(str(error).splitlines() or [''])[0]})."
+            said = f"It failed ({type(error).__name__}: {first_line(error)})."
             yield TriedCaption(setting=number, id=id, error=said)

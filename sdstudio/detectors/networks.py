@@ -5,6 +5,7 @@ from typing import Any
 
 from sdstudio import hub
 from sdstudio.schema import Box, UserError
+from sdstudio.words import first_line
 
 
 def load_network(models: Any, model: str, what: str, device: str) -> tuple[Any, Any]:
@@ -23,8 +24,9 @@ def load_network(models: Any, model: str, what: str, device: str) -> tuple[Any, 
         )
         processor = processors.from_pretrained(folder)
     except (OSError, ValueError, ImportError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{model!r} cannot be loaded as {what} ({reason}); give another folder or Hub id.") from error
+        raise UserError(
+            f"{model!r} cannot be loaded as {what} ({first_line(error)}); give another folder or Hub id."
+        ) from error
     if info["missing_keys"] or info["mismatched_keys"]:
         raise UserError(f"{model!r} lacks weights of {what}; choose a whole one.")
     return network.to(device).eval(), processor

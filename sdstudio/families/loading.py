@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from sdstudio.models import is_supported, pipeline_class_name
 from sdstudio.schema import UserError
 from sdstudio.schema.samplers import OWN, SAMPLERS
+from sdstudio.words import first_line
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def load_folder(path: Path, pipeline_class: type[DiffusionPipeline], dtype: torc
         return pipeline_class.from_pretrained(path, dtype=dtype, use_safetensors=True, local_files_only=True)
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(
-            f"The model folder {path} cannot be loaded ({_first_line(error)}): it must hold every component that its "
+            f"The model folder {path} cannot be loaded ({first_line(error)}): it must hold every component that its "
             "model_index.json names, with .safetensors weights."
         ) from error
 
@@ -64,7 +65,7 @@ def load_single_file(
         return pipeline_class.from_single_file(str(path), config=str(config), dtype=dtype, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise UserError(
-            f"{path.name} does not fit the configuration in {config} ({_first_line(error)}): put the configuration of "
+            f"{path.name} does not fit the configuration in {config} ({first_line(error)}): put the configuration of "
             f"its own model in the folder {path.with_suffix('')}."
         ) from error
 
@@ -84,10 +85,6 @@ def _config_folder(path: Path, repository: str) -> Path:
         f"{repository}: connect once, or put that model's diffusers folder (weights may be left out) at "
         f"{path.with_suffix('')}."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")[:200]
 
 
 def with_sampler(pipeline: DiffusionPipeline, sampler: str) -> DiffusionPipeline:

@@ -12,6 +12,7 @@ import psutil
 from sdstudio.jobs.devices import LOCAL
 from sdstudio.jobs.folder import CONFIG_FILE, LOG_FILE, TRACEBACK_FILE, State, read_progress
 from sdstudio.schema import UserError
+from sdstudio.words import first_line
 from sdstudio.workspace import read_json
 
 SIGKILL = 9
@@ -34,7 +35,7 @@ def explain(error: BaseException, folder: Path) -> str:
         return f"The GPU ran out of memory{_asked(on_gpu)}. {kept(folder)} {_smaller(folder)}"
     if any(is_out_of_memory(cause) for cause in causes):
         return f"This machine ran out of memory. {kept(folder)} {_smaller(folder)}"
-    what = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    what = f"{type(error).__name__}: {first_line(error)}"
     return f"It failed on something unforeseen ({what}). {kept(folder)} {TRACEBACK_FILE} in its folder says where."
 
 

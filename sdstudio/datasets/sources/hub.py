@@ -12,6 +12,7 @@ from sdstudio.datasets.intake import MAX_BYTES, RefusedPicture
 from sdstudio.datasets.sources.offer import Candidate, Offer, Refused, Source
 from sdstudio.datasets.tables import caption_of, find_columns, picture_of
 from sdstudio.schema import ImportConfig, UserError
+from sdstudio.words import first_line
 
 
 def detect(place: str) -> bool:
@@ -51,9 +52,7 @@ def _load(config: ImportConfig) -> dict[str, Any]:
                 f"The Hub does not show a dataset {config.folder}: check the name, and give a token if it is private."
             ) from error
         except (DatasetsError, ValueError, RuntimeError, FileNotFoundError) as error:
-            raise UserError(
-                f"The Hub dataset {config.folder} cannot be read ({(str(error).splitlines() or [''])[0]})."
-            ) from error
+            raise UserError(f"The Hub dataset {config.folder} cannot be read ({first_line(error)}).") from error
     if not config.split:
         return dict(splits)
     if config.split not in splits:

@@ -17,6 +17,7 @@ from sdstudio.jobs.backends.settings import FILE, RAY_ADDRESS, RaySettings, read
 from sdstudio.jobs.folder import State, workspace_of
 from sdstudio.jobs.processes import python_environment
 from sdstudio.schema import UserError
+from sdstudio.words import first_line
 from sdstudio.workspace import Workspace
 
 T = TypeVar("T")
@@ -102,9 +103,8 @@ def _connect(settings: RaySettings) -> Any:
     try:
         return JobSubmissionClient(settings.address)
     except (ConnectionError, RuntimeError) as error:
-        said = str(error).strip().splitlines()[0]
         raise UserError(
-            f"There is no Ray cluster at {settings.address}, or it refuses this studio ({said})."
+            f"There is no Ray cluster at {settings.address}, or it refuses this studio ({first_line(error)})."
         ) from error
 
 
