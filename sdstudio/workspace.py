@@ -62,6 +62,16 @@ class Workspace:
         return self.root / "suites"
 
     @property
+    def trash(self) -> Path:
+        """Deleted jobs, and beside them `deleted_pictures`, until it is emptied."""
+        return self.root / "trash"
+
+    @property
+    def deleted_pictures(self) -> Path:
+        """Generated pictures that were deleted one by one, under the paths that they had."""
+        return self.trash / "pictures"
+
+    @property
     def cache(self) -> Path:
         return self.root / "cache"
 

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "models": {"schema", "workspace"},
     "options": {"schema"},
     "training.plan": {"schema"},
-    "hub": {"schema"},
+    "hub": {"schema", "workspace"},
     "datasets": {"schema", "workspace", "registry", "jobs.context", "captioners", "hub", "words"},
     "captioners": {"schema", "models", "hub", "words"},
     "methods": {"schema", "models"},
@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "collection": {"schema", "workspace", "pictures", "datasets"},
     "features": {"schema", "workspace", "models", "registry"},
     "metrics": {"schema", "workspace", "features", "words", "ratings"},
-    "detectors": {"schema", "hub", "words", "starter.logo"},
+    "detectors": {"schema", "workspace", "hub", "words", "starter.logo"},
     "readers": {"schema", "detectors"},
     "ratings": {"schema", "workspace", "words", "metrics", "results"},
     "engine": {

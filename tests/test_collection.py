@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sdstudio import collection
+from sdstudio import collection, jobs
 from sdstudio.collection import Query, mark, pictures
 from sdstudio.datasets import open_dataset
 from sdstudio.methods.negatives import negative_examples
@@ -110,6 +110,18 @@ def test_a_deleted_picture_lies_in_the_trash_and_comes_back(ws: Workspace, refs:
     assert found(ws, rating=4) == [refs[0]] and found(ws, deleted=True) == []
     (ws.root / refs[1]).unlink()  # by hand
     assert refs[1] not in found(ws) and found(ws, deleted=True) == []
+
+
+def test_emptying_the_trash_takes_deleted_pictures_off_the_disk(ws: Workspace, refs: list[str]) -> None:
+    mark(ws, refs[2], "deleted")
+    assert jobs.deleted_pictures(ws) == 1
+    emptied = jobs.empty_trash(ws)
+    assert (emptied.folders, emptied.pictures) == (0, 1) and emptied.size > 50
+    assert jobs.deleted_pictures(ws) == 0 and found(ws, deleted=True) == []
+    with pytest.raises(UserError, match="not in the trash any more"):
+        mark(ws, refs[2], "restored")
+    assert found(ws) == [refs[3], refs[1], refs[0]]
+    assert collection.marks.deleted_files(ws, ws.root / "images/20260103-b") == {Path(refs[2]).name}
 
 
 def test_what_would_lose_something_is_refused(ws: Workspace, refs: list[str]) -> None:

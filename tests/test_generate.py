@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -11,10 +12,12 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from tiny_models import KINDS, SIDE, build, context
 
+from sdstudio.collection import mark
 from sdstudio.engine import drawing
 from sdstudio.engine.drawing import draw
 from sdstudio.engine.generate import run_generate
 from sdstudio.engine.pipeline import family_of
+from sdstudio.jobs import empty_trash
 from sdstudio.jobs.context import STOP_FILE
 from sdstudio.models import hash_base_model
 from sdstudio.pictures.image_folder import read_images
@@ -169,6 +172,24 @@ def test_a_stopped_job_goes_on_with_the_same_random_seed(tiny: Path, ws: Workspa
     (ctx.folder / STOP_FILE).unlink()
     run_generate(config, ctx)
     assert [image.seed for image in read_images(ctx.folder)] == [first, first + 1]
+
+
+def test_a_job_that_goes_on_does_not_draw_what_was_deleted_meanwhile(tiny: Path, ws: Workspace) -> None:
+    config = GenerateConfig(
+        models=[ModelRef(base_model=str(tiny / "sd1"))],
+        prompts=["a", "b", "c"],
+        settings=SampleSettings(steps=1, batch_size=1),
+    )
+    ctx = context(ws, "images", "job")
+    run_generate(replace(config, prompts=["a", "b"]), ctx)
+    unwanted = read_images(ctx.folder)[0].file
+    mark(ws, f"images/job/{unwanted}", "deleted")
+    for _ in range(2):
+        assert run_generate(config, ctx)
+        assert [image.prompt for image in read_images(ctx.folder)] == ["b", "c"]
+        assert json.loads((ctx.folder / "progress.json").read_text())["done"] == 3
+    empty_trash(ws)
+    assert run_generate(config, ctx) and not (ctx.folder / unwanted).exists()
 
 
 def test_another_size_is_drawn_and_a_wrong_one_refused(tiny: Path, ws: Workspace) -> None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from tiny_models import SIDE, build, context
 
+from sdstudio.collection import mark
 from sdstudio.engine import drawing, grid
 from sdstudio.engine.grid import by_cost, run_grid
 from sdstudio.engine.pool import ModelPool
@@ -200,6 +201,9 @@ def test_a_stopped_grid_goes_on_and_another_takes_its_pictures_over(
         if place[0] < 2:
             assert (later.folder / file).read_bytes() == (ctx.folder / found[place]).read_bytes()
     assert run_grid(wider, later) and counted == {"drawn": 2, "loaded": 2}
+    mark(ws, f"images/second/{file}", "deleted")
+    assert run_grid(wider, later) and counted == {"drawn": 2, "loaded": 2}
+    assert len(read_images(later.folder)) == 5 and not (later.folder / file).exists()
 
 
 def test_the_sheet_and_the_table_hold_every_cell(tiny: Path, ws: Workspace) -> None:

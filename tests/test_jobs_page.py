@@ -319,12 +319,16 @@ def test_delete_asks_and_is_taken_back(workspace: Workspace, three: list[Job]) -
 def test_the_trash_restores_one_and_is_emptied(workspace: Workspace, three: list[Job]) -> None:
     for job in three:
         jobs.delete_job(workspace, job.id)
+    picture = workspace.deleted_pictures / "images/20260101-a/a-cat.png"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"pixels")
     app = open_page("jobs")
-    assert rows(app) == [] and "3 jobs" in app.expander(key="trash").label
+    assert rows(app) == [] and "3 jobs and 1 picture" in app.expander(key="trash").label
     app.button(key=f"restore-{three[0].id}").click().run()
     assert rows(app) == [three[0].id] and three[0].folder.exists()
     app.button(key="empty-trash").click().run()
     assert not app.exception and jobs.trash(workspace) == [] and three[0].folder.exists()
+    assert not picture.exists() and "trash" not in {item.key for item in app.expander}
 
 
 def test_every_button_names_its_job(workspace: Workspace, three: list[Job]) -> None:

@@ -152,7 +152,10 @@ def _restore(ws: Workspace, arguments: argparse.Namespace) -> int:
 
 def _clean(ws: Workspace, arguments: argparse.Namespace) -> int:
     cleaned = jobs.clean(ws)
-    say(arguments, to_json(cleaned), f"{count(cleaned.folders, 'folder')} removed, {size(cleaned.size)} freed.")
+    removed = count(cleaned.folders, "folder")
+    if cleaned.pictures:
+        removed += f" and {count(cleaned.pictures, 'deleted picture')}"
+    say(arguments, to_json(cleaned), f"{removed} removed, {size(cleaned.size)} freed.")
     return EXIT_OK
 
 

@@ -65,7 +65,17 @@ def mark(ws: Workspace, picture: str, kind: Kind, value: Any = True, who: str = 
 
 def trash_path(ws: Workspace, picture: str) -> Path:
     """Where the picture lies while it is deleted."""
-    return safe_join(ws.root / "trash" / "pictures", picture)
+    return safe_join(ws.deleted_pictures, picture)
+
+
+def deleted_files(ws: Workspace, folder: Path) -> set[str]:
+    """The names of the pictures of this folder that somebody deleted, whether or not they can still come back."""
+    place = reference(ws, folder)
+    return {
+        Path(picture).name
+        for picture, said in read_marks(ws).items()
+        if said.deleted and picture.rpartition("/")[0] == place
+    }
 
 
 def read_marks(ws: Workspace) -> Mapping[str, Marks]:

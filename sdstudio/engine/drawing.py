@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -62,12 +62,14 @@ def draw_with(
     on_step: OnStep | None = None,
     start: OpenStart | None = None,
     elsewhere: Mapping[str, Path] = MappingProxyType({}),
+    deleted: Collection[str] = (),
 ) -> list[GeneratedImage]:
     """`draw` with a model that is in memory already; `on_step` is told of each step of each batch, as by `sample`.
 
     With a `start` every picture is begun from it, in its size where the settings ask for none. Where the memory is too
     small for a batch, it is drawn in smaller ones, which its pictures' flags say. A picture that lies `elsewhere`, by
-    the name that it would get here, is copied instead of drawn.
+    the name that it would get here, is copied instead of drawn. One whose file's name is among the `deleted` is in the
+    result but neither drawn again nor told of.
     """
     pipeline = loaded.family.pipeline(loaded.pipeline, settings.scheduler).to(pick_device())
     pipeline.set_progress_bar_config(disable=True)
@@ -93,12 +95,15 @@ def draw_with(
     ]
     wanted = [replace(image, file=_file_name(image, loaded.base_hash)) for image in wanted]
     finished = {image.file: replace(image, model=model) for image in read_images(folder)}
-    finished |= _taken_over([image for image in wanted if image.file not in finished], elsewhere, folder)
+    gone = {image.file: image for image in wanted if image.file in deleted and image.file not in finished}
+    missing = {image.file: image for image in wanted if image.file not in finished | gone}
+    finished |= _taken_over(list(missing.values()), elsewhere, folder)
     for image in dict.fromkeys(image.file for image in wanted if image.file in finished):
         _tell(on_image, finished[image])
     sampler = type(pipeline.scheduler).__name__
-    missing = list({image.file: image for image in wanted if image.file not in finished}.values())
-    batches = deque(_batches(pipeline, missing, settings, asked))
+    finished |= gone
+    left = [image for image in missing.values() if image.file not in finished]
+    batches = deque(_batches(pipeline, left, settings, asked))
     while batches:
         batch = batches.popleft()
         prompts, seeds = [asked[item.prompt] for item in batch], [item.seed for item in batch]

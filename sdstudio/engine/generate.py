@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from sdstudio.collection.marks import deleted_files
 from sdstudio.engine.drawing import OnImage, draw_with
 from sdstudio.engine.pool import ModelPool
 from sdstudio.jobs.context import JobContext
@@ -19,12 +20,15 @@ from sdstudio.workspace import atomic_write
 def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:
     """Draw `count` pictures of every prompt from every model, with the same seeds for each, into the job's folder.
 
-    A job that was stopped or killed and is run again draws only what is missing. Raises UserError before anything is
-    drawn when a model cannot be found or a prompt is given twice.
+    A job that was stopped or killed and is run again draws only what is missing, but for what was deleted meanwhile.
+    Raises UserError before anything is drawn when a model cannot be found or a prompt is given twice.
     """
     prompts, seeds = planned(config, ctx)
-    done, total = 0, len(prompts) * len(config.models)
-    ctx.progress(0, total, "pictures")
+    deleted = deleted_files(ctx.workspace, ctx.folder)
+    done, total = len(deleted), len(prompts) * len(config.models)
+    ctx.progress(done, total, "pictures")
+    if deleted:
+        ctx.log(f"{count(done, 'picture')} that somebody deleted will not be drawn again.")
 
     start = open_start(ctx.workspace, config.start) if config.start else None
     log_flags, pool = flag_logger(ctx.log), ModelPool(ctx.workspace)
@@ -38,9 +42,8 @@ def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:
     for ref in config.models:
         ctx.log(f"Drawing {count(len(prompts), 'picture')} from {ref.label or ref.checkpoint or ref.base_model}")
         with pool.use(ref) as loaded:
-            images = draw_with(
-                loaded, ref, prompts, seeds, config.settings, ctx.folder, tell, ctx.should_stop, start=start
-            )
+            asked = (loaded, ref, prompts, seeds, config.settings, ctx.folder)
+            images = draw_with(*asked, tell, ctx.should_stop, start=start, deleted=deleted)
         if len(images) < len(prompts):
             ctx.log(f"Stopped after {done} of {count(total, 'picture')}; what is drawn is kept.")
             return False

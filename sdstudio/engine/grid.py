@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from sdstudio.collection.marks import deleted_files
 from sdstudio.engine.drawing import draw_with
 from sdstudio.engine.generate import flag_logger
 from sdstudio.engine.pool import ModelPool
@@ -23,11 +24,13 @@ def run_grid(config: GridConfig, ctx: JobContext) -> bool:
 
     A picture that any batch of the workspace holds, drawn from the same weights with the same settings, is taken over.
     Which file is in which cell is told in `cells.jsonl` as soon as it is; in the end there are labelled sheets and a
-    table as files.
+    table as files. The cell of a picture that somebody deleted stays empty.
     """
     planned = cells(ctx.workspace, config)
     start = open_start(ctx.workspace, config.base.start) if config.base.start else None
-    told = {place for place, file in read_cells(ctx.folder).items() if (ctx.folder / file).is_file()}
+    deleted = deleted_files(ctx.workspace, ctx.folder)
+    known = read_cells(ctx.folder).items()
+    told = {place for place, file in known if file in deleted or (ctx.folder / file).is_file()}
     pool, log_flags, elsewhere = ModelPool(ctx.workspace), flag_logger(ctx.log), drawn_elsewhere(ctx)
     done = len(told)
     ctx.progress(done, len(planned), "pictures")

@@ -4,7 +4,7 @@ job = submit(ws, "caption", CaptionConfig(dataset="cats"))
 job = wait(ws, job.id)
 """
 
-from sdstudio.jobs.deleting import clean, delete_job, empty_trash, restore_job, trash
+from sdstudio.jobs.deleting import clean, delete_job, deleted_pictures, empty_trash, restore_job, trash
 from sdstudio.jobs.devices import devices
 from sdstudio.jobs.estimating import estimate
 from sdstudio.jobs.inline import resume_inline, run_inline
@@ -15,6 +15,7 @@ from sdstudio.jobs.reading import latest_metrics, may_need_token, read_log, read
 __all__ = [
     "clean",
     "delete_job",
+    "deleted_pictures",
     "devices",
     "empty_trash",
     "estimate",

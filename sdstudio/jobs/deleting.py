@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +21,10 @@ HALF_MADE = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Cleaned:
-    """What was taken off the disk."""
+    """What was taken off the disk: folders, and pictures that were deleted one by one."""
 
     folders: int
+    pictures: int
     size: int
 
 
@@ -39,7 +40,7 @@ def delete_job(ws: Workspace, job_id: str) -> Job:
             raise UserError(f"The job {job_id} is {state.state}: stop it first, then delete it.")
         for other in _users(ws, folder):
             raise UserError(f"The job {other} still needs the files of {job_id}: stop it first, or wait for its end.")
-        target = _trash(ws) / folder.parent.name / folder.name
+        target = ws.trash / folder.parent.name / folder.name
         _move(folder, target)
         os.utime(target)  # when it was deleted; a full disk takes this too
         delist(database, folder)
@@ -66,9 +67,16 @@ def trash(ws: Workspace) -> list[Job]:
     return sorted(jobs, key=lambda job: job.deleted or 0.0, reverse=True)
 
 
+def deleted_pictures(ws: Workspace) -> int:
+    """How many pictures lie in the trash that were deleted one by one."""
+    return sum(1 for _ in ws.deleted_pictures.rglob("*.png"))
+
+
 def empty_trash(ws: Workspace) -> Cleaned:
-    """Take the deleted jobs off the disk for good."""
-    return _remove(list(_deleted_folders(ws)))
+    """Take the deleted jobs and pictures off the disk for good."""
+    jobs, pictures = _remove(_deleted_folders(ws)), deleted_pictures(ws)
+    size = _remove([ws.deleted_pictures]).size if pictures else 0
+    return Cleaned(folders=jobs.folders, pictures=pictures, size=jobs.size + size)
 
 
 def clean(ws: Workspace) -> Cleaned:
@@ -76,15 +84,11 @@ def clean(ws: Workspace) -> Cleaned:
     emptied = empty_trash(ws)
     with transaction(ws):  # no job is made, resumed or ended meanwhile
         removed = _remove([*_half_made_jobs(ws), *_half_made_checkpoints(ws)])
-    return Cleaned(folders=emptied.folders + removed.folders, size=emptied.size + removed.size)
-
-
-def _trash(ws: Workspace) -> Path:
-    return ws.root / "trash"
+    return replace(emptied, folders=emptied.folders + removed.folders, size=emptied.size + removed.size)
 
 
 def _deleted_folders(ws: Workspace) -> Iterator[Path]:
-    yield from sorted(path.parent for path in _trash(ws).glob(f"*/*/{STATE_FILE}"))
+    yield from sorted(path.parent for path in ws.trash.glob(f"*/*/{STATE_FILE}"))
 
 
 def _deleted(folder: Path) -> Job:
@@ -121,9 +125,10 @@ def _half_made_checkpoints(ws: Workspace) -> Iterator[Path]:
             yield from folder.glob("checkpoints/.*.writing")
 
 
-def _remove(folders: list[Path]) -> Cleaned:
-    size = 0
+def _remove(folders: Iterable[Path]) -> Cleaned:
+    removed = Cleaned(folders=0, pictures=0, size=0)
     for folder in folders:
-        size += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         shutil.rmtree(folder)
-    return Cleaned(folders=len(folders), size=size)
+        removed = replace(removed, folders=removed.folders + 1, size=removed.size + size)
+    return removed

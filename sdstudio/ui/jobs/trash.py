@@ -1,4 +1,4 @@
-"""Deleted jobs: the last one can be taken back at once, all of them from the trash until it is emptied."""
+"""Deleted jobs and pictures: the last job can be taken back at once, all of them until the trash is emptied."""
 
 import streamlit as st
 
@@ -24,9 +24,11 @@ def show_last_deleted(workspace: Workspace, deleted: list[Job]) -> None:
 
 
 def show_trash(workspace: Workspace, deleted: list[Job]) -> None:
-    if not deleted:
+    pictures = jobs.deleted_pictures(workspace)
+    held = [count(len(deleted), "job")] * bool(deleted) + [count(pictures, "picture")] * bool(pictures)
+    if not held:
         return
-    with st.expander(f"Trash: {count(len(deleted), 'job')}", icon=":material/delete:", key="trash"):
+    with st.expander(f"Trash: {' and '.join(held)}", icon=":material/delete:", key="trash"):
         for job in deleted[:SHOWN]:
             with st.container(horizontal=True, vertical_alignment="center", key=f"job-line-{job.id}"):
                 st.markdown(f"{kind_icon(job.kind)} {literal(title_of(job))}", width="stretch")
@@ -40,8 +42,10 @@ def show_trash(workspace: Workspace, deleted: list[Job]) -> None:
                 )
         if deleted[SHOWN:]:
             st.caption(f"and {count(len(deleted) - SHOWN, 'older job')}")
+        if pictures:
+            st.caption(f"The filter **Deleted** of the gallery brings {count(pictures, 'picture')} back.")
         with st.popover("Empty the trash", icon=":material/delete_forever:", type="tertiary", key="ask-empty-trash"):
-            st.markdown(f"Delete **{count(len(deleted), 'job')}** with all files for good? This cannot be taken back.")
+            st.markdown(f"Delete **{' and '.join(held)}** with all files for good? This cannot be taken back.")
             st.button(
                 "Empty the trash",
                 key="empty-trash",
