@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sdstudio.schema import UserError
+from sdstudio.workspace import typed_path
 
 TOKEN_VAR = "HF_TOKEN"
 REACH_SECONDS = 5.0
@@ -103,7 +104,7 @@ def model_folder(model: str) -> Path:
 
     Only safetensors weights and text files are taken. A UserError when there is no such model in reach.
     """
-    folder = Path(model).expanduser()
+    folder = typed_path(model)
     if folder.is_dir():
         return folder
     if not is_id(model):

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from sdstudio import jobs
 from sdstudio.cli.flags import Command, Group, add_job_flags, config_of, hub_secrets, say, table
@@ -12,7 +11,7 @@ from sdstudio.cli.outcomes import EXIT_OK, do, queued
 from sdstudio.options import add_flags, describe, given
 from sdstudio.schema import ImportConfig, PushConfig, to_json
 from sdstudio.words import count
-from sdstudio.workspace import Workspace
+from sdstudio.workspace import Workspace, typed_path
 
 IMPORT_FIELDS = describe(ImportConfig)
 
@@ -49,7 +48,7 @@ def _configure_export(child: argparse.ArgumentParser, argv: Sequence[str]) -> No
     from sdstudio.datasets.export import FORMATS
 
     name_argument(child, argv)
-    child.add_argument("target", metavar="FOLDER", type=Path, help="a new or empty folder, or a new .zip file")
+    child.add_argument("target", metavar="FOLDER", help="a new or empty folder, or a new .zip file")
     child.add_argument("--format", default="imagefolder", help=f"one of {', '.join(FORMATS)} (default imagefolder)")
 
 
@@ -57,7 +56,7 @@ def _export(ws: Workspace, arguments: argparse.Namespace) -> int:
     from sdstudio.datasets import export_dataset
 
     written = export_dataset(ws, arguments.name, arguments.target, arguments.format)
-    folder = str(arguments.target.expanduser().absolute())
+    folder = str(typed_path(arguments.target))
     text = f"{count(written, 'picture')} and the captions are in {folder}."
     say(arguments, {"folder": folder, "pictures": written}, text)
     return EXIT_OK

@@ -8,7 +8,7 @@ from sdstudio.cli.flags import say, settings_file
 from sdstudio.cli.outcomes import EXIT_OK
 from sdstudio.results import results_text
 from sdstudio.schema import UserError, to_json
-from sdstudio.workspace import Workspace
+from sdstudio.workspace import Workspace, typed_path
 
 METRICS = ("fid", "kid", "lpips")
 KNOWN = {"images", "reference", "metrics", "extractor", "encoders"}
@@ -42,7 +42,7 @@ def evaluate_folders(ws: Workspace, arguments: argparse.Namespace) -> int:
 
 
 def _folder(name: str) -> Path:
-    folder = Path(name).expanduser()
+    folder = typed_path(name)
     if not folder.is_dir():
         raise UserError(f"There is no folder {name}.")
     return folder

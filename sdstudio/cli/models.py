@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sdstudio.schema import ModelRef, UserError
-from sdstudio.workspace import Workspace
+from sdstudio.workspace import Workspace, typed_path
 
 MODEL_HELP = "a model to ask: 'base', a run's id, a checkpoint folder, or a base model; may be given several times"
 
@@ -23,7 +23,7 @@ def _model_ref(ws: Workspace, name: str) -> ModelRef:
     from sdstudio.models import read_checkpoint, resolve_base_model, resolve_checkpoint
 
     is_run = name.startswith("runs/") or (ws.runs / name).is_dir() or "checkpoints" in Path(name).parts
-    if is_run or (Path(name).expanduser() / "checkpoint.json").is_file():
+    if is_run or (typed_path(name) / "checkpoint.json").is_file():
         path = resolve_checkpoint(ws, name)
         checkpoint = read_checkpoint(path)
         return ModelRef(

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from sdstudio import jobs
 from sdstudio.cli.flags import Command, add_detach_flag, hub_secrets, say
@@ -19,7 +18,7 @@ def _configure_export(child: argparse.ArgumentParser, argv: Sequence[str]) -> No
 
     known = "; ".join(f"{name}: {form.summary.rstrip('.')}" for name, form in formats().items())
     child.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint folder, or a run's id for its newest")
-    child.add_argument("target", metavar="TARGET", type=Path, help="the file or folder to write")
+    child.add_argument("target", metavar="TARGET", help="the file or folder to write")
     child.add_argument("--format", default="diffusers", help=f"the form (default diffusers). {known}")
     child.add_argument(
         "--metadata",
@@ -32,8 +31,9 @@ def _configure_export(child: argparse.ArgumentParser, argv: Sequence[str]) -> No
 def _export(ws: Workspace, arguments: argparse.Namespace) -> int:
     from sdstudio.exports import export_checkpoint
 
-    target = arguments.target.expanduser().absolute()
-    written = export_checkpoint(ws, arguments.checkpoint, arguments.format, target, metadata=arguments.metadata)
+    written = export_checkpoint(
+        ws, arguments.checkpoint, arguments.format, arguments.target, metadata=arguments.metadata
+    )
     say(arguments, {"file": str(written)}, str(written))
     return EXIT_OK
 

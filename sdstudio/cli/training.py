@@ -12,7 +12,7 @@ from sdstudio.cli.outcomes import EXIT_OK, do
 from sdstudio.options import Field, add_flags, describe, merge
 from sdstudio.schema import ExtraDataset, TrainConfig, UserError, from_json, to_json
 from sdstudio.training.sweeps import short_name
-from sdstudio.workspace import Workspace
+from sdstudio.workspace import Workspace, typed_path
 
 
 def _configure_train(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
@@ -130,7 +130,7 @@ def _beneath(early: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]
     from sdstudio.training.kohya import read_kohya
 
     try:
-        found = read_kohya(Path(early.kohya).expanduser().read_text(encoding="utf-8"))
+        found = read_kohya(typed_path(early.kohya).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The config {early.kohya} cannot be read: {error}.") from error
     return merge(under, found.settings), found.left

@@ -13,7 +13,7 @@ from sdstudio.datasets.catalog import open_dataset
 from sdstudio.datasets.parquet import Exported, plan_shards, write_shard
 from sdstudio.datasets.store import DatasetStore
 from sdstudio.schema import CaptionedImage, UserError
-from sdstudio.workspace import Workspace, safe_join
+from sdstudio.workspace import Workspace, safe_join, typed_path
 
 Rows = Sequence[Exported]
 """Sorted by name."""
@@ -41,7 +41,7 @@ def export_dataset(
         raise UserError(f"There is no export format {format!r}; choose one of {', '.join(FORMATS)}.")
     store = open_dataset(ws, name)
     rows = exported(store, outgoing(store))
-    target = Path(target).expanduser().absolute()
+    target = typed_path(str(target))
     zipped = target.suffix.lower() == ".zip"
     _check_free(target, zipped)
     try:

@@ -18,7 +18,7 @@ from sdstudio.datasets.text import printable
 from sdstudio.datasets.uploads import discard_upload
 from sdstudio.jobs.context import JobContext
 from sdstudio.schema import ImportConfig, UserError, to_json
-from sdstudio.workspace import Workspace, check_name, write_json
+from sdstudio.workspace import Workspace, check_name, typed_path, write_json
 
 REPORT_FILE = "report.json"
 _PROGRESS_SECONDS = 0.5
@@ -179,7 +179,7 @@ def check_import(config: ImportConfig) -> ImportConfig:
     """The config with its kind of source found and its path absolute; a UserError when there is no such place."""
     check_name(config.dataset, "dataset")
     source = find_source(config)
-    place = config.folder if source.name == "hub" else str(Path(config.folder).expanduser().resolve())
+    place = config.folder if source.name == "hub" else str(typed_path(config.folder))
     return replace(config, source=source.name, folder=place)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from sdstudio.schema import UserError
+from sdstudio.workspace import typed_path
 
 STARTER = Path(__file__).parents[1] / "starter" / "models" / "sd" / "tokenizer"
 CLIP_LIMIT = 77
@@ -61,7 +62,7 @@ def load_tokenizer(path: str | Path = STARTER) -> CaptionTokenizer:
     The limit is `model_max_length` of `tokenizer_config.json`, CLIP's 77 where that says nothing. A UserError when
     there is no such tokenizer.
     """
-    folder = Path(path).expanduser()
+    folder = typed_path(str(path))
     if (folder / "tokenizer").is_dir():
         folder = folder / "tokenizer"
     stamps = tuple(file.stat().st_mtime_ns if file.is_file() else 0 for file in (folder / name for name in _FILES))

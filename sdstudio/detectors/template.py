@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from sdstudio.schema import STRICT, Box, Detector, UserError, option
+from sdstudio.workspace import typed_path
 
 Array = npt.NDArray[np.float64]
 SIDE = 96
@@ -100,7 +101,7 @@ def _logo(path: str) -> Image.Image:
 
         return badge(256)
     try:
-        with Image.open(Path(path).expanduser()) as picture:
+        with Image.open(typed_path(path)) as picture:
             return picture.convert("RGBA")
     except OSError as error:
         raise UserError(f"The logo {path!r} is not a picture that can be read: give a PNG, JPEG or WebP.") from error

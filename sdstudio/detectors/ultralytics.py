@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from sdstudio.schema import STRICT, Box, Detector, UserError, option
+from sdstudio.workspace import typed_path
 
 _SCRIPT = """
 import json, sys
@@ -44,12 +45,12 @@ class UltralyticsOptions:
 
 def load(options: UltralyticsOptions, device: str) -> Callable[[Sequence[Path]], Iterator[list[Box]]]:
     """A function that gives the boxes of each picture file; a UserError where there is no such Python or file."""
-    python, weights = shutil.which(options.python), Path(options.weights).expanduser()
+    python, weights = shutil.which(options.python), typed_path(options.weights)
     if python is None:
         raise UserError(f"There is no program {options.python!r}: name the Python in which ultralytics is installed.")
     if not options.weights or not weights.is_file():
         raise UserError(f"There is no weights file {options.weights!r}: give the path of your own, such as best.pt.")
-    command = [python, "-c", _SCRIPT, str(weights.resolve()), str(options.threshold), options.what]
+    command = [python, "-c", _SCRIPT, str(weights), str(options.threshold), options.what]
 
     def find(paths: Sequence[Path]) -> Iterator[list[Box]]:
         with (

@@ -6,7 +6,7 @@ from pathlib import Path
 from sdstudio import registry
 from sdstudio.models import damage, resolve_checkpoint
 from sdstudio.schema import Export, UserError
-from sdstudio.workspace import Workspace
+from sdstudio.workspace import Workspace, typed_path
 
 
 def formats() -> dict[str, Export]:
@@ -35,7 +35,7 @@ def export_checkpoint(ws: Workspace, checkpoint: str, format: str, target: Path,
     reason = form.refuse(folder)
     if reason:
         raise UserError(reason)
-    target = Path(target).expanduser()
+    target = typed_path(str(target))
     target = target if target.name.endswith(form.suffix) else target.with_name(target.name + form.suffix)
     if target.exists():
         raise UserError(f"{target} is there already: give another name, or move it away.")

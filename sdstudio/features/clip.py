@@ -18,7 +18,7 @@ from transformers.utils import logging
 from sdstudio.features.encoding import BATCH, Array, ImageFeatures, default_device, open_rgb
 from sdstudio.models import STARTER, sha256_file
 from sdstudio.schema import Feature, UserError
-from sdstudio.workspace import read_json
+from sdstudio.workspace import read_json, typed_path
 
 FILES = ("*.json", "*.txt", "model*.safetensors")
 
@@ -108,7 +108,7 @@ def _find(model: str) -> tuple[Path, str]:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    folder = Path(model).expanduser()
+    folder = typed_path(model)
     if folder.is_dir():
         return folder, folder.name
     try:

@@ -11,19 +11,20 @@ from sdstudio.datasets.sources.layout import offer_tree
 from sdstudio.datasets.sources.offer import Offer, Refused, Source, TreeFile, is_clutter
 from sdstudio.datasets.tables import SUFFIXES
 from sdstudio.schema import ImportConfig, UserError
+from sdstudio.workspace import typed_path
 
 MOST_EXPANSION = 50
 """Pictures hardly shrink in a zip file, and text by less than ten: one that grows more than this is a bomb."""
 
 
 def detect(place: str) -> bool:
-    path = Path(place).expanduser()
+    path = typed_path(place)
     return path.is_file() and path.suffix.lower() not in SUFFIXES and zipfile.is_zipfile(path)
 
 
 @contextmanager
 def open_archive(config: ImportConfig) -> Iterator[Offer]:
-    path = Path(config.folder).expanduser()
+    path = typed_path(config.folder)
     with _archive(path) as archive:
         unpacked = sum(info.file_size for info in archive.infolist())
         if unpacked > MOST_EXPANSION * path.stat().st_size:

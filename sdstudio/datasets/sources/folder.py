@@ -9,18 +9,19 @@ from pathlib import Path
 from sdstudio.datasets.sources.layout import offer_tree
 from sdstudio.datasets.sources.offer import Offer, Refused, Source, TreeFile, is_clutter
 from sdstudio.schema import ImportConfig, UserError
+from sdstudio.workspace import typed_path
 
 LINKED_FOLDER = "It is a link to a folder, and those are not followed; import that folder itself."
 NO_FILE = "It is a device or a pipe, not a file."
 
 
 def detect(place: str) -> bool:
-    return Path(place).expanduser().is_dir()
+    return typed_path(place).is_dir()
 
 
 @contextmanager
 def open_folder(config: ImportConfig) -> Iterator[Offer]:
-    root = Path(config.folder).expanduser()
+    root = typed_path(config.folder)
     if not config.folder or not root.is_dir():
         raise UserError(f"There is no folder {config.folder!r}; give one that holds pictures.")
     files, refused = walk(root)

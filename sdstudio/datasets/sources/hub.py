@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from sdstudio import hub
@@ -13,10 +13,11 @@ from sdstudio.datasets.sources.offer import Candidate, Offer, Refused, Source
 from sdstudio.datasets.tables import caption_of, find_columns, picture_of
 from sdstudio.schema import ImportConfig, UserError
 from sdstudio.words import first_line
+from sdstudio.workspace import typed_path
 
 
 def detect(place: str) -> bool:
-    return hub.is_id(place) and not Path(place).expanduser().exists()
+    return hub.is_id(place) and not typed_path(place).exists()
 
 
 @contextmanager

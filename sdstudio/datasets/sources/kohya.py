@@ -15,6 +15,7 @@ from sdstudio.datasets.sidecars import first_line
 from sdstudio.datasets.sources.offer import Candidate, Offer, Refused, Source, TreeFile, natural
 from sdstudio.schema import ImportConfig, UserError
 from sdstudio.words import count
+from sdstudio.workspace import typed_path
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 TEXTS = {
@@ -52,7 +53,7 @@ class Subset:
 
 
 def detect(place: str) -> bool:
-    path = Path(place).expanduser()
+    path = typed_path(place)
     return path.is_file() and path.suffix.lower() == ".toml"
 
 
@@ -62,7 +63,7 @@ def open_config(config: ImportConfig) -> Iterator[Offer]:
 
     A caption is the first line of the file beside the picture, or what the metadata file says, or `class_tokens`.
     """
-    path = Path(config.folder).expanduser()
+    path = typed_path(config.folder)
     refused: Refused = []
     notes: list[str] = []
     pictures: list[Candidate] = []
@@ -96,8 +97,7 @@ def read_subsets(path: Path) -> list[Subset]:
             "name an image_dir."
         ) from error
     return [
-        Subset(folder=path.parent / Path(folder).expanduser(), settings=settings)
-        for folder, settings in zip(folders, found, strict=True)
+        Subset(folder=path.parent / folder, settings=settings) for folder, settings in zip(folders, found, strict=True)
     ]
 
 
@@ -129,7 +129,7 @@ def _metadata(subset: Subset) -> dict[str, str]:
     name = subset.text("metadata_file")
     if not name:
         return {}
-    path = subset.folder.parent / Path(name).expanduser()
+    path = subset.folder.parent / name
     try:
         rows = json.loads(path.read_bytes())
         return {Path(key.replace("\\", "/")).stem: _words(row, subset) for key, row in rows.items()}

@@ -10,16 +10,17 @@ from sdstudio.datasets.sources.layout import embedded
 from sdstudio.datasets.sources.offer import Candidate, Offer, Refused, Source, TreeFile
 from sdstudio.datasets.tables import SUFFIXES, Table, lack_of_captions, open_table
 from sdstudio.schema import ImportConfig, UserError
+from sdstudio.workspace import typed_path
 
 
 def detect(place: str) -> bool:
-    path = Path(place).expanduser()
+    path = typed_path(place)
     return path.is_file() and path.suffix.lower() in SUFFIXES
 
 
 @contextmanager
 def open_file(config: ImportConfig) -> Iterator[Offer]:
-    path = Path(config.folder).expanduser()
+    path = typed_path(config.folder)
     if not detect(config.folder):
         raise UserError(f"There is no table {config.folder!r}; give a .csv, .jsonl, .json or .parquet file.")
     try:
@@ -40,7 +41,7 @@ def _named(path: Path, table: Table, refused: Refused) -> Iterator[Candidate]:
     """File names are absolute, or relative to the table."""
     problems: list[str] = []
     for row in table.rows(problems):
-        picture = path.parent / Path(row.name).expanduser()
+        picture = path.parent / row.name
         name = picture.name if Path(row.name).is_absolute() else row.name
         yield Candidate(name=name, caption=row.caption, read=partial(_read, picture))
     refused += [(path.name, problem) for problem in problems]
