@@ -65,6 +65,15 @@ def test_rows_that_paired_tests_do_not_tell_apart_share_a_place() -> None:
     assert not found.why_not
 
 
+def test_a_row_behind_one_that_was_told_from_the_best_never_shares_its_place() -> None:
+    """The last one's prompts scatter so much that no test tells it from anything."""
+    step = [0.01 * index for index in range(10)]
+    best, worse = score("best", [0.9 + one for one in step]), score("worse", [0.8 + one for one in step])
+    wild = score("wild", [0.95, 0.1] * 5)
+    places = rankings([wild, worse, best])["clip_score"].places
+    assert places == {"best": 1, "worse": 2, "wild": 2}
+
+
 def test_too_few_prompts_to_tell_rows_apart_are_said_and_nothing_is_ranked() -> None:
     rows = [score("best", [0.9, 0.8, 0.9, 0.8]), score("worse", [0.1, 0.1, 0.2, 0.1])]
     found = rankings(rows)["clip_score"]
@@ -93,7 +102,7 @@ def test_tables_say_what_was_refused_and_escape_their_text() -> None:
     assert table_csv(rows).splitlines()[2].startswith("50% & more,kid,,,,8,9")
     evaluation = Evaluation(protocol=Protocol(), protocol_hash="h", created=0.0, rows=(), results=tuple(rows))
     latex = table_latex(evaluation)
-    assert "textbf" not in latex and "do not tell apart" in latex
+    assert "textbf" not in latex and "rows share a place" in latex
     assert r"base\_1 & 2.00 {\scriptsize [1.00, 3.00]} \\" in latex and r"50\% \& more & -- \\" in latex
 
 
@@ -138,7 +147,7 @@ def test_the_methods_paragraph_says_what_was_compared_how_and_by_which_tests() -
         "KID [Bińkowski et al. 2018",
         "for KID a two-sample jackknife",
         "Wilson's intervals over pictures",
-        "paired sign-flip tests",
+        "a paired sign-flip test over prompts",
         "protocol ffffffffffff.",
     ):
         assert said in text, said

@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 from sdstudio.metrics.statistics import CONFIDENCE
 from sdstudio.results import Evaluation, Row, metrics_of
+from sdstudio.results.ranking import SHARED
 from sdstudio.schema import Metric
 from sdstudio.words import count
 
@@ -83,8 +84,7 @@ def _statistics(metrics: Sequence[Metric]) -> list[str]:
     )
     return [
         f"Intervals are {CONFIDENCE:.0%}: {', '.join(intervals)}.{fid}",
-        "Rows are ranked only at equal N, encoder and preprocessing; rows that paired sign-flip tests over prompts do "
-        "not tell apart at 5% after Holm's adjustment share a place.",
+        f"Rows are ranked only at equal N, encoder and preprocessing; {SHARED}.",
     ]
 
 

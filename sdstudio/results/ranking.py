@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, takewhile
 
 from sdstudio.metrics.sample import EXPLORATORY, NO_INTERVAL, REFUSED
 from sdstudio.metrics.statistics import holm, sign_flip_test
@@ -11,11 +11,16 @@ from sdstudio.schema import Metric, MetricResult
 LEVEL = 0.05
 PLACES = 3
 """Best, second and third are shown."""
+SHARED = (
+    "rows share a place down to the first that a paired sign-flip test over prompts tells from the best of them "
+    "(5%, Holm)"
+)
+"""How places are given, as tables say it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """The places of the rows that can be ranked by one metric, from 1; rows that share a place cannot be told apart.
+    """The places of the rows that can be ranked by one metric, from 1; the best of a place is not told from the others.
 
     `tested` is False where the metric gives no value for each prompt: then places follow the values alone. `why_not`
     says in words why nothing is ranked, or what the test could never have shown.
@@ -35,9 +40,10 @@ def is_rankable(result: MetricResult) -> bool:
 def rank(metric: Metric, cells: Mapping[str, MetricResult]) -> Ranking:
     """Rank the rows (key -> cell) by `metric`.
 
-    A place goes to the best row that has none and to all that a paired sign-flip test over prompts does not tell from
-    it, at 5% after Holm's adjustment over all pairs of rows. Rows without a value, exploratory ones, and rows of
-    unequal N, extractor or preprocessing are not ranked, and none is where no two are told apart.
+    A place goes to the best row that has none and to those after it, down to the first that a paired sign-flip test
+    over prompts tells from it, at 5% after Holm's adjustment over all pairs of rows. A row that is behind one that was
+    told apart never shares the leader's place, however much its prompts scatter. Rows without a value, exploratory
+    ones, and rows of unequal N, extractor or preprocessing are not ranked, and none is where no two are told apart.
     """
     fit = {key: cell for key, cell in cells.items() if is_rankable(cell)}
     values = {key: cell.value for key, cell in fit.items() if cell.value is not None}
@@ -53,14 +59,19 @@ def rank(metric: Metric, cells: Mapping[str, MetricResult]) -> Ranking:
     places: dict[str, int] = {}
     left = list(range(len(order)))
     while left:
-        leader, place = left[0], len(places) + 1
-        together = [index for index in left if index == leader or (leader, index) not in apart]
+        together, place = _together(left, apart), len(places) + 1
         places |= {order[index]: place for index in together}
-        left = [index for index in left if index not in together]
+        left = left[len(together) :]
     powerless = _powerless(len(order), fit[order[0]].per_prompt)
     if len(set(places.values())) == 1:
         return Ranking(places={}, tested=True, why_not=powerless or "paired tests tell no row from another")
     return Ranking(places=places, tested=True, why_not=powerless)
+
+
+def _together(left: Sequence[int], apart: set[tuple[int, int]]) -> list[int]:
+    """The first of `left` and those after it down to the first that is told from it."""
+    leader, *others = left
+    return [leader, *takewhile(lambda index: (leader, index) not in apart, others)]
 
 
 def told_apart(values: Sequence[Mapping[str, float]]) -> set[tuple[int, int]] | None:

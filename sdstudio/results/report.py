@@ -21,7 +21,7 @@ from sdstudio.results import (
     rankings,
 )
 from sdstudio.results.methods import methods_text
-from sdstudio.results.ranking import is_rankable
+from sdstudio.results.ranking import SHARED, is_rankable
 from sdstudio.schema import Metric, MetricResult
 from sdstudio.words import count
 from sdstudio.workspace import Workspace, atomic_write
@@ -95,8 +95,7 @@ def _scores(evaluation: Evaluation) -> str:
         f"<tbody>{''.join(lines)}</tbody></table></div>\n"
         '<p class="soft">Under each value: its 95% interval, the number of pictures (generated vs real), and where '
         "pictures are paired the change from the base model. Best, second and third are marked only where rows can be "
-        "ranked; rows that paired tests over prompts do not tell apart (5%, Holm) share a place.</p>\n"
-        + (f'<ol class="notes">{flags}</ol>' if flags else "")
+        f"ranked; {SHARED}.</p>\n" + (f'<ol class="notes">{flags}</ol>' if flags else "")
     )
 
 

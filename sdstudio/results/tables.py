@@ -7,12 +7,12 @@ from typing import Any
 
 from sdstudio.results import ARROWS, Evaluation, cells, count_text, decimals, interval_text, metrics_of, rankings
 from sdstudio.results.methods import methods_text
-from sdstudio.results.ranking import is_rankable
+from sdstudio.results.ranking import SHARED, is_rankable
 from sdstudio.schema import MetricResult
 
 LEGEND = (
-    "Values with 95% intervals; N: pictures drawn vs real ones. 1st, 2nd and 3rd only where rows can be ranked; rows "
-    "that share a place are not told apart by paired tests over prompts (5%, Holm)."
+    "Values with 95% intervals; N: pictures drawn vs real ones. 1st, 2nd and 3rd only where rows can be ranked; "
+    f"{SHARED}."
 )
 
 
@@ -110,7 +110,7 @@ def table_latex(evaluation: Evaluation) -> str:
         f"Model & {' & '.join(heads)} \\\\\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
         f"\\caption{{{_latex(evaluation.protocol.name or 'Comparison')}. Values with 95\\% intervals; "
         f"features: {_latex(extractors)}; bold, underlined and italic: best, second and third where rows can be "
-        "ranked, shared by rows that paired tests over prompts do not tell apart (5\\%, Holm); "
+        f"ranked; {_latex(SHARED)}; "
         "$^*$ not ranked: exploratory or without an interval; "
         f"protocol {evaluation.protocol_hash[:12]}.}}\n"
         "\\end{table}\n"

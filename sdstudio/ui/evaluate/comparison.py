@@ -16,6 +16,7 @@ from sdstudio.results import (
     results_table,
 )
 from sdstudio.results.methods import methods_text
+from sdstudio.results.ranking import SHARED
 from sdstudio.schema import Job, Metric, MetricResult
 from sdstudio.ui.evaluate.grids import show_pictures
 from sdstudio.ui.job_card import is_live
@@ -84,7 +85,7 @@ def show_table(results: Sequence[MetricResult]) -> None:
     extractors = ", ".join(dict.fromkeys(result.extractor for result in results if result.extractor))
     st.caption(
         "Brackets: 95% interval. N: pictures measured, 'vs' real ones. ↑ higher is better, ↓ lower. "
-        "Bold: the best of rows that can be ranked, and all that paired tests over prompts do not tell from it. "
+        f"Bold: the best of the rows that can be ranked; {SHARED}. "
         f"Pictures are seen through {literal(extractors)}."
     )
 

@@ -9,7 +9,7 @@ from sdstudio.evaluation.boards import Board, Line, list_boards
 from sdstudio.evaluation.figures import Figures
 from sdstudio.evaluation.merging import merged
 from sdstudio.results import ARROWS, FLOOR, count_text, decimals, interval_text
-from sdstudio.results.ranking import Ranking, is_rankable
+from sdstudio.results.ranking import SHARED, Ranking, is_rankable
 from sdstudio.results.report import render
 from sdstudio.results.tables import table_csv, table_latex, table_markdown
 from sdstudio.schema import Metric, MetricResult
@@ -209,7 +209,7 @@ FIGURES: dict[str, tuple[Callable[[Figures], Any], Callable[[Any], str] | None]]
 
 def show_notes(metrics: Sequence[Metric], rankings: Mapping[str, Ranking]) -> None:
     st.caption(
-        "①②③ best, second, third; rows that paired tests over prompts do not tell apart (5%, Holm) share a place. "
+        f"①②③ best, second, third; {SHARED}. "
         "Brackets: 95% interval. N: pictures measured vs real ones. \\* not ranked: exploratory or without interval. "
         "Training time counts the steps alone; peak memory is what the run's process held, or the GPU's."
     )
