@@ -188,6 +188,11 @@ def test_a_second_tab_shows_the_batch_that_is_drawn(workspace: Workspace, monkey
     assert "1 of 4 pictures, step 5 of 20, 3 s left" in said
     press(app, f"cancel-{batch.id}")
     assert cancelled == [batch.id]
+    reading = replace(batch, state="loading", cancelled=True)
+    monkeypatch.setattr(GenerationHub, "batch", lambda hub, name: reading)
+    app.run()
+    assert "ends as soon as that is done, and nothing more is drawn" in words(app)
+    assert app.button(key=f"cancel-{batch.id}").disabled and app.button(key=f"finish-{batch.id}").disabled
 
 
 def test_a_picture_opens_with_its_settings_and_fills_the_form(

@@ -18,7 +18,8 @@ class Batch:
 
     `images` are those that lie in `folder`. `step` of `steps` is where the pictures stand that are being drawn, and
     `forming` a rough look at each of them, as PNG files. `message` is for a person to read: what is waited for, or why
-    it ended. Times are in seconds since the epoch.
+    it ended. Times are in seconds since the epoch. `ending` is set when no other pictures are to be begun, `cancelled`
+    when those in hand are given up too.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Batch:
     ended: float | None = None
     seconds_left: float | None = None
     ending: bool = False
+    cancelled: bool = False
 
     @property
     def total(self) -> int:

@@ -29,6 +29,7 @@ LOOK = 0.5
 PREVIEW = 0.3
 """Seconds between two rough looks at what is forming."""
 BEFORE = "Cancelled before it began."
+NOTHING = "Stopped before a picture was drawn."
 READING = "The first pictures since the studio started: the libraries that draw are being read."
 REMEMBERED = 20
 """Ended batches that can still be asked about; their pictures stay in their folders."""
@@ -43,7 +44,6 @@ class GenerationHub:
         self._changed = threading.Condition()
         self._batches: dict[str, Batch] = {}
         self._current = ""
-        self._cancelled: set[str] = set()
         self._colours: dict[str, Any] = {}
         self._pool: Any = None
         self._closed = False
@@ -84,12 +84,12 @@ class GenerationHub:
             return self._batches.get(batch_id)
 
     def cancel(self, batch_id: str) -> None:
-        """End the batch within a step; the pictures that are finished stay."""
+        """End the batch within a step, or as soon as its model is read; the pictures that are finished stay."""
         with self._changed:
             batch = self._batches.get(batch_id)
             if batch is None or not batch.is_live:
                 return
-            self._cancelled.add(batch_id)
+            self._change(batch_id, cancelled=True)
             if batch_id != self._current:
                 self._end(batch_id, "stopped", BEFORE)
 
@@ -168,7 +168,7 @@ class GenerationHub:
                     break
             drawn = len(self._batches[batch.id].images)
             whole = drawn == batch.total
-            kept = f"Stopped; {count(drawn, 'picture')} of {batch.total} drawn." if drawn else "Stopped."
+            kept = f"Stopped; {count(drawn, 'picture')} of {batch.total} drawn." if drawn else NOTHING
             self._end(batch.id, "done" if whole else "stopped", "" if whole else kept)
         except UserError as error:
             self._end(batch.id, "failed", str(error))
@@ -198,6 +198,8 @@ class GenerationHub:
         start = open_start(self._ws, config.start) if config.start else None
         self._change(batch.id, state="loading")
         with pool.use(model) as loaded:
+            if self._is_cancelled(batch.id):
+                return False
             watch = self._watch(batch, loaded)
             wanted = [
                 (prompt, config.settings.seed + place) for prompt in config.prompts for place in range(config.count)
@@ -273,11 +275,10 @@ class GenerationHub:
             self._change(
                 batch_id, state=state, message=message, ended=time.time(), forming=(), drawing=0, seconds_left=None
             )
-            self._cancelled.discard(batch_id)
             self._changed.notify_all()
 
     def _is_cancelled(self, batch_id: str) -> bool:
-        return batch_id in self._cancelled
+        return self._batches[batch_id].cancelled
 
     def _is_live(self, batch_id: str) -> bool:
         return batch_id in self._batches and self._batches[batch_id].is_live

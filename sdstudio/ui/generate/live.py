@@ -18,6 +18,7 @@ BATCH = "batch"
 OPENED = "generate.opened"
 POLL = 0.5
 LISTED = 40
+CANCELLING = "Cancelled: the model is still being read. It ends as soon as that is done, and nothing more is drawn."
 _LABELS = {
     "waiting": "Waiting",
     "loading": "Reading the model",
@@ -106,14 +107,16 @@ def _follow(workspace: Workspace, hub: GenerationHub, batch_id: str) -> None:
 def _card(hub: GenerationHub, batch: Batch) -> None:
     with st.container(border=True, key=f"batch-card-{batch.id}"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{_LABELS[batch.state]}** · {literal(_how_far(batch))}", width="stretch")
+            label = "Cancelling" if batch.cancelled and batch.is_live else _LABELS[batch.state]
+            st.markdown(f"**{label}** · {literal(_how_far(batch))}", width="stretch")
             if batch.is_live:
                 _stop_buttons(hub, batch)
         if batch.is_live:
             st.progress(batch.share)
             _forming(batch)
-        if batch.message:
-            (st.error if batch.state == "failed" else st.caption)(literal(batch.message))
+        message = CANCELLING if batch.cancelled and batch.state == "loading" else batch.message
+        if message:
+            (st.error if batch.state == "failed" else st.caption)(literal(message))
 
 
 def _how_far(batch: Batch) -> str:
@@ -134,12 +137,19 @@ def _stop_buttons(hub: GenerationHub, batch: Batch) -> None:
     st.button(
         "Stop after these",
         key=f"finish-{batch.id}",
-        disabled=batch.ending or batch.state == "waiting",
+        disabled=batch.ending or batch.cancelled or batch.state == "waiting",
         help="Finish the pictures in hand and begin no others.",
         on_click=hub.finish_these,
         args=(batch.id,),
     )
-    st.button("Cancel", key=f"cancel-{batch.id}", icon=":material/close:", on_click=hub.cancel, args=(batch.id,))
+    st.button(
+        "Cancel",
+        key=f"cancel-{batch.id}",
+        icon=":material/close:",
+        disabled=batch.cancelled,
+        on_click=hub.cancel,
+        args=(batch.id,),
+    )
 
 
 def _forming(batch: Batch) -> None:
