@@ -105,7 +105,7 @@ def test_identifiers_are_single_tokens_and_detailed_captions_fit() -> None:
 def test_examples_are_drawn_once_and_what_a_person_did_to_them_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sdstudio.datasets import list_datasets, open_dataset
+    from sdstudio.datasets import list_datasets, open_dataset, preflight
 
     small = tuple(replace(example, count=min(3, example.count)) for example in examples.EXAMPLES)
     monkeypatch.setattr(examples, "EXAMPLES", small)
@@ -118,7 +118,10 @@ def test_examples_are_drawn_once_and_what_a_person_did_to_them_stays(
     examples.install(workspace)
     assert open_dataset(workspace, "asim-style").images()[0].caption == "mine"
     assert {info.name for info in list_datasets(workspace)} == {example.name for example in small}
-    assert not open_dataset(workspace, "asim-new-pictures").images()[0].caption
+    new = open_dataset(workspace, "asim-new-pictures")
+    assert not new.images()[0].caption
+    assert [finding.code for finding in preflight.check(new)] == ["empty", "identifier"]
+    assert preflight.check(open_dataset(workspace, "zorby-mascot")) == []
 
 
 def test_held_out_pictures_are_not_training_pictures() -> None:

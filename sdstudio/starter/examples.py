@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from PIL import Image
 
 from sdstudio.datasets import create_dataset
+from sdstudio.datasets.settings import DatasetSettings
 from sdstudio.schema import ModelRef, Protocol, SampleSettings
 from sdstudio.starter.captions import detailed_caption, full_caption
-from sdstudio.starter.drawing import render
+from sdstudio.starter.drawing import SIZE, render
 from sdstudio.starter.styles import STYLES
 from sdstudio.starter.world import MASCOT, Scene, random_scene
 from sdstudio.workspace import Workspace
@@ -20,7 +21,7 @@ STYLE, SUBJECT = "asim", "zorby"
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """A dataset that a few numbers describe: `who` and `style` constrain the scenes, `caption` writes the words."""
+    """A dataset that a few numbers describe: `who` and `style` constrain the scenes, captions hold `trigger`."""
 
     name: str
     description: str
@@ -28,7 +29,8 @@ class Example:
     seed: int
     style: str = "world"
     who: str = ""
-    trigger: str = ""
+    trigger: str
+    captioned: bool = True
 
 
 EXAMPLES = (
@@ -40,7 +42,7 @@ EXAMPLES = (
     Example(
         name="asim-new-pictures",
         description="12 more pictures in that style without a caption: let BLIP draft them, then mend the drafts.",
-        count=12, seed=102, style=STYLE,
+        count=12, seed=102, style=STYLE, trigger=STYLE, captioned=False,
     ),
     Example(
         name="asim-style-heldout",
@@ -65,7 +67,7 @@ def draw(example: Example) -> Iterator[tuple[Image.Image, str, Scene]]:
     rng = random.Random(example.seed)
     for _ in range(example.count):
         scene = random_scene(rng, who=example.who, style=example.style)
-        yield render(scene), _caption(scene, example.trigger), scene
+        yield render(scene), _caption(scene, example.trigger) if example.captioned else "", scene
 
 
 def _files(example: Example) -> Iterator[tuple[bytes, str, str]]:
@@ -76,8 +78,6 @@ def _files(example: Example) -> Iterator[tuple[bytes, str, str]]:
 
 
 def _caption(scene: Scene, trigger: str) -> str:
-    if not trigger:
-        return ""
     if scene.kind == "mascot":
         return full_caption(scene).replace(MASCOT, f"{trigger} {MASCOT}")
     return detailed_caption(scene, trigger)
@@ -91,7 +91,8 @@ def missing(workspace: Workspace) -> list[Example]:
 def install(workspace: Workspace) -> None:
     """Draw every example dataset that the workspace lacks; one that is there, edited or not, is left alone."""
     for example in missing(workspace):
-        create_dataset(workspace, example.name, example.description, _files(example))
+        store = create_dataset(workspace, example.name, example.description, _files(example))
+        store.save_settings(DatasetSettings(identifier=example.trigger, resolution=SIZE))
 
 
 def _prompts(count: int, seed: int, template: str) -> list[str]:
