@@ -42,9 +42,14 @@ def show_one(workspace: Workspace) -> None:
         if len(runs) > 1 and st.button("Compare runs", icon=":material/stacked_line_chart:", key="compare-runs"):
             st.query_params["compare"] = run
             st.rerun()
-        if st.button("New run", icon=":material/add:", type="primary", key="new-run"):
-            put_in_address("run", NEW_RUN)
-            st.rerun()
+        st.button(
+            "New run",
+            icon=":material/add:",
+            type="primary",
+            key="new-run",
+            on_click=put_in_address,
+            args=("run", NEW_RUN),
+        )
     with told():
         follow(workspace, run, lambda job: show_run(workspace, job))
         show_after(workspace, jobs.get_job(workspace, run))

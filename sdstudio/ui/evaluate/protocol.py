@@ -24,9 +24,14 @@ def show(workspace: Workspace) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         table = choose_job(tables, "table", "Comparison")
-        if st.button("New comparison", icon=":material/add:", type="primary", key="new-table"):
-            put_in_address("table", NEW_TABLE)
-            st.rerun()
+        st.button(
+            "New comparison",
+            icon=":material/add:",
+            type="primary",
+            key="new-table",
+            on_click=put_in_address,
+            args=("table", NEW_TABLE),
+        )
     with told():
         follow(workspace, table, lambda job: show_log(job))
         job = jobs.get_job(workspace, table)
