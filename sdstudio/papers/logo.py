@@ -10,10 +10,12 @@ from pathlib import Path
 
 from sdstudio import jobs, registry
 from sdstudio.papers.numbers import Claim, Values, judge
-from sdstudio.papers.page import machine, markdown_table, measure_text, orders, sheet, write
+from sdstudio.papers.orders import measure_text, orders
+from sdstudio.papers.page import flags, machine, markdown_table, write
 from sdstudio.papers.plots import Point, line_plot
 from sdstudio.papers.settings import LogoSettings
-from sdstudio.papers.study import Arm, Say, Trained, all_models, compare, costs_of, train_all
+from sdstudio.papers.sheet import section, sheet
+from sdstudio.papers.study import Arm, Say, Trained, all_models, compare, costs_of, real_pictures, train_all
 from sdstudio.papers.subjects import LOGO, LOGO_PROMPTS, LOGOS, TRIGGER, install
 from sdstudio.results import Evaluation, cells
 from sdstudio.results.judging import cells as cells_after
@@ -33,6 +35,9 @@ CLAIMS = [
     Claim(measure=OCR, better="higher", first="db", second="lora", said="0.500 against 0.479"),
     Claim(measure=OCR, better="higher", first="lora", second="ti", said="0.479 against 0.333"),
 ]
+
+SAID = {"db": ("0.725", "0.950", "0.500"), "lora": ("0.595", "0.710", "0.479"), "ti": ("0.545", "0.757", "0.333")}
+"""The thesis's own figures by method, in the order of `MEASURES`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,15 +204,15 @@ def write_page(ws: Workspace, settings: LogoSettings, study: Study, folder: Path
             "# Personalizing image generation, done again: a logo",
             _about(settings, study),
             "## The best epoch of each method\n\n" + _table(study, best, labels),
-            _flags(study),
+            _notes(study),
             "## Which of the thesis's orders held\n\n" + orders(judged, labels),
             f"## Over the epochs\n\n![average(ocr, detector)]({NAME}-average.svg)",
-            f"## Pictures\n\nThe same prompts and seed in each row.\n\n![What each method draws]({NAME}-pictures.jpg)",
+            section(f"{NAME}-pictures.jpg", "What each method draws", shown),
             machine(total),
         ]
     )
-    files: dict[str, str | bytes] = {f"{NAME}-average.svg": curve, f"{NAME}-pictures.jpg": sheet(study.folder, shown)}
-    return write(folder, NAME, text, files)
+    pictures = sheet(study.folder, shown, real_pictures(ws, study.recorded))
+    return write(folder, NAME, text, {f"{NAME}-average.svg": curve, f"{NAME}-pictures.jpg": pictures})
 
 
 def _of_metric(study: Study, best: Mapping[str, Best], metric: str) -> Values:
@@ -245,9 +250,10 @@ def _table(study: Study, best: Mapping[str, Best], labels: Mapping[str, str]) ->
     """The thesis's form: a row for each method, its setting, the average and its two parts."""
     order = sorted(best, key=lambda arm: _mean(study, best[arm].labels, AVERAGE) or 0.0, reverse=True)
     base = next(row.label for row in study.recorded.rows if row.role == "base")
-    rows = [[labels[arm], f"epoch {best[arm].epoch}", *_texts(study, best[arm].labels)] for arm in order]
-    rows.append(["*Base model*", "", *_texts(study, (base,))])
-    return markdown_table(["Method", "Reported at", *MEASURES.values()], rows)
+    rows = [[labels[arm], f"epoch {best[arm].epoch}", *_texts(study, best[arm].labels), *SAID[arm]] for arm in order]
+    rows.append(["*Base model*", "", *_texts(study, (base,)), *["–"] * len(MEASURES)])
+    heads = [*MEASURES.values(), *(f"*{name} in the thesis*" for name in MEASURES.values())]
+    return markdown_table(["Method", "Reported at", *heads], rows)
 
 
 def _texts(study: Study, labels: tuple[str, ...]) -> list[str]:
@@ -255,15 +261,15 @@ def _texts(study: Study, labels: tuple[str, ...]) -> list[str]:
     return ["–" if mean is None else measure_text(metric, mean) for metric, mean in means.items()]
 
 
-def _flags(study: Study) -> str:
-    flags = dict.fromkeys(
-        flag
+def _notes(study: Study) -> str:
+    """What weakens the numbers, without the counts that each of them has of its own."""
+    arms = {label: run.arm.label for run in study.runs for label in study.found if label.startswith(f"{run.label},")}
+    found = [
+        replace(cell, flags=tuple(flag for flag in cell.flags if not flag.startswith(("found in", "mean confidence"))))
         for row in study.found.values()
         for cell in row.values()
-        for flag in cell.flags
-        if not flag.startswith("found in")
-    )
-    return "\n".join(f"- {flag}" for flag in flags)
+    ]
+    return flags(found, arms)
 
 
 def _curves(study: Study, labels: Mapping[str, str]) -> dict[str, list[Point]]:

@@ -13,7 +13,14 @@ from sdstudio.results.ranking import LEVEL, is_rankable, paired_test
 from sdstudio.schema import MetricResult
 
 Verdict = Literal[
-    "held", "held, but not distinguishable", "not distinguishable", "mixed", "did not hold", "cannot be told"
+    "held",
+    "held, untested",
+    "held, but not distinguishable",
+    "not distinguishable",
+    "mixed",
+    "did not hold, untested",
+    "did not hold",
+    "cannot be told",
 ]
 READ: dict[str, Callable[[Figures], float | None]] = {
     "steps": lambda run: run.step,
@@ -113,8 +120,8 @@ def judge(claims: Sequence[Claim], numbers: Mapping[str, Values]) -> list[Judged
     """What `numbers` (measure -> arm -> values) say of the claims.
 
     A claim held where the means and every seed are in its order and, if there are values by prompt, the paired test
-    over them tells the two apart at 5% after Holm over all claims; it is mixed where seeds disagree. What was not
-    measured, or is exploratory, cannot be told.
+    over them tells the two apart at 5% after Holm over all claims; it is mixed where seeds disagree, and untested where
+    there is one seed and no value by prompt. What was not measured, or is exploratory, cannot be told.
     """
     raw = {str(index): _p(claim, numbers) for index, claim in enumerate(claims)}
     adjusted = holm({index: p for index, p in raw.items() if p is not None})
@@ -138,12 +145,16 @@ def _judged(claim: Claim, numbers: Mapping[str, Values], p: float | None) -> Jud
     sign = 1 if claim.better == "higher" else -1
     gains = [sign * (first - second) for first, second in zip(two[0][0], two[1][0], strict=True)]
     agree = sum(gain > 0 for gain in gains)
-    verdict: Verdict = "did not hold"
-    if agree == len(gains):
-        verdict = "held" if p is None or p < LEVEL else "held, but not distinguishable"
-    elif p is not None and p >= LEVEL:
-        verdict = "not distinguishable"
-    elif agree:
-        verdict = "mixed"
     means = (statistics.fmean(two[0][0]), statistics.fmean(two[1][0]))
+    verdict = _verdict(agree, len(gains), p)
     return Judged(claim=claim, verdict=verdict, values=means, seeds=(agree, len(gains)), p=p)
+
+
+def _verdict(agree: int, seeds: int, p: float | None) -> Verdict:
+    if p is None and seeds == 1:
+        return "held, untested" if agree else "did not hold, untested"
+    if agree == seeds:
+        return "held" if p is None or p < LEVEL else "held, but not distinguishable"
+    if p is not None and p >= LEVEL:
+        return "not distinguishable"
+    return "mixed" if agree else "did not hold"

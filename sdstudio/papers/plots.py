@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 820, 380
-LEFT, RIGHT, TOP, BOTTOM = 64, 282, 34, 44
+WIDTH, HEIGHT = 860, 380
+LEFT, RIGHT, TOP, BOTTOM = 64, 306, 34, 44
 COLOURS = ("#B5502A", "#2F6F73", "#C99A2E", "#6B5B95", "#5B7F3A", "#A23B52", "#3E7CB1", "#8A6D3B", "#4F4F4F")
 GREY = "#8F867B"
 TICKS = 5

@@ -144,6 +144,11 @@ def costs_of(ws: Workspace, runs: Sequence[Trained]) -> dict[str, list[Figures]]
     return found
 
 
+def real_pictures(ws: Workspace, evaluation: Evaluation) -> list[Path]:
+    """The files of the comparison's reference."""
+    return [ws.root / path for path in evaluation.reference]
+
+
 def rows_shown(evaluation: Evaluation, runs: Sequence[Trained]) -> list[tuple[str, Row]]:
     """The base model and the first seed of every arm, with the name that each has on a sheet of pictures.
 
