@@ -6,14 +6,16 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
 from sdstudio.datasets import create_dataset, open_dataset
+from sdstudio.engine import pool
 from sdstudio.engine.checkpoints import write_checkpoint
-from sdstudio.engine.pipeline import load_base
+from sdstudio.engine.pipeline import LoadedModel, load_base
 from sdstudio.evaluation import (
     check_protocol,
     list_boards,
@@ -232,7 +234,7 @@ def test_a_reference_that_was_trained_on_is_flagged_and_not_ranked(ws: Workspace
         ({"seeds": [1, 1]}, "seed 1 is there 2 times"),
         ({"seeds": [-1]}, "below zero"),
         ({"metrics": []}, "no metric"),
-        ({"metrics": ["beauty"]}, "no metric 'beauty'.*clip_score,.* fid,.* kid, language_drift"),
+        ({"metrics": ["beauty"]}, "no metric named 'beauty'.*clip_score,.* fid,.* kid, language_drift"),
         ({"drift_prompts": []}, "needs drift prompts"),
         ({"reference": ""}, "needs a reference"),
         ({"reference": "nothing"}, "nothing"),
@@ -305,6 +307,22 @@ def test_a_model_added_to_a_protocol_computes_only_itself(ws: Workspace, folder:
     again = cost(ws, added)
     assert again.to_draw == 0 and again.seconds == 0 and again.paced_by == "Faces"
     assert cost(ws, protocol(settings=SampleSettings(steps=3))).to_draw == 16
+
+
+def test_a_base_model_is_loaded_once_for_all_the_rows_that_grew_from_it(
+    ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    real = pool.load_base
+
+    def counted(*given: Any) -> LoadedModel:
+        loaded.append(given[1])
+        return real(*given)
+
+    monkeypatch.setattr(pool, "load_base", counted)
+    settings = SampleSettings(steps=1)
+    few = protocol(prompts=["{trigger} a man"], drift_prompts=[], seeds=[9], metrics=["sharpness"], settings=settings)
+    assert read_evaluation(evaluate(ws, "once", few)).drawn == 2 and loaded == ["starter"]
 
 
 def test_the_reference_can_be_a_snapshot_or_what_was_not_trained_on(ws: Workspace) -> None:
