@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sdstudio.schema import UserError
-from sdstudio.workspace import typed_path
+from sdstudio.workspace import refuse_pickle, typed_path
 
 TOKEN_VAR = "HF_TOKEN"
 REACH_SECONDS = 5.0
@@ -107,6 +107,7 @@ def model_folder(model: str) -> Path:
     folder = typed_path(model)
     if folder.is_dir():
         return folder
+    refuse_pickle(folder)
     if not is_id(model):
         raise UserError(f"There is no model folder {model!r}; give a folder, or a Hub id such as 'owner/name'.")
     from huggingface_hub import snapshot_download

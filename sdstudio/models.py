@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from sdstudio.schema import Checkpoint, UserError, from_json
-from sdstudio.workspace import Workspace, read_json, write_json
+from sdstudio.schema import Checkpoint, ModelRef, UserError, from_json
+from sdstudio.workspace import Workspace, read_json, refuse_pickle, write_json
 
 STARTER = Path(__file__).parent / "starter/models"
-PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+PIPELINES = {"StableDiffusionPipeline": "sd", "StableDiffusionXLPipeline": "sdxl"}
+"""diffusers' pipelines that the studio trains, and the family that each is of."""
 CHECKPOINT_FILE = "checkpoint.json"
 MANIFEST_FILE = "manifest.json"
-PICKLED = (".ckpt", ".pt", ".pth", ".bin")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ def resolve_base_model(ws: Workspace, ref: str) -> BaseModel:
         raise UserError("No base model is named: give 'starter', a diffusers folder, a .safetensors file or a Hub id.")
     for path in _existing(ws.models, ref):
         return _local(ref, path.resolve(), path.stem if path.is_file() else path.name)
-    if Path(ref).suffix in PICKLED or Path(ref).suffix == ".safetensors" or Path(ref).is_absolute():
+    refuse_pickle(Path(ref))
+    if Path(ref).suffix == ".safetensors" or Path(ref).is_absolute():
         raise UserError(f"There is no base model at {ref}: check the path, or choose a listed model.")
     if ref.count("/") == 1 and not ref.startswith((".", "~", "/")):
         return BaseModel(ref, ref, "hub", ref)
@@ -80,10 +81,7 @@ def _local(ref: str, path: Path, label: str) -> BaseModel:
         if not (path / "model_index.json").is_file():
             raise UserError(f"{path} is not a diffusers model folder: it holds no model_index.json.")
         return BaseModel(ref, path, "folder", label)
-    if path.suffix in PICKLED:
-        raise UserError(
-            f"{path.name} may hold pickled code, which the studio never runs: convert it to .safetensors first."
-        )
+    refuse_pickle(path)
     if path.suffix != ".safetensors":
         raise UserError(f"{path.name} is not a base model: give a diffusers folder or a .safetensors file.")
     return BaseModel(ref, path, "file", label)
@@ -177,11 +175,29 @@ def resolve_checkpoint(ws: Workspace, ref: str) -> Path:
     for folder in _existing(ws.root, ref):
         if (folder / CHECKPOINT_FILE).is_file():
             return folder.resolve()
+    refuse_pickle(Path(ref))
     runs = [run for run in ws.runs.glob("*") if run.name == Path(ref).name]
     newest = latest_checkpoint(runs[0]) if runs else None
     if newest is None:
         raise UserError(f"There is no checkpoint {ref!r}: choose one that `sdstudio jobs list` or the page shows.")
     return newest
+
+
+def check_family(ws: Workspace, model: ModelRef) -> None:
+    """Raise UserError where a checkpoint is of another family than what it is put on, as far as can be told unloaded.
+
+    The family of a single file or of a Hub model is known only when it is read.
+    """
+    base = resolve_base_model(ws, model.base_model)
+    family = PIPELINES.get(pipeline_class_name(Path(base.path)), "") if base.kind == "folder" else ""
+    for item in model.checkpoints:
+        own = read_checkpoint(resolve_checkpoint(ws, item.checkpoint)).family
+        if family and own != family:
+            raise UserError(
+                f"{item.checkpoint} was trained on the family {own!r} and does not fit {model.label or base.label}, "
+                f"which is {family!r}: take it out, or choose a model of its family."
+            )
+        family = own
 
 
 def list_checkpoints(ws: Workspace) -> list[FoundCheckpoint]:

@@ -17,6 +17,7 @@ from sdstudio.words import size as in_words
 
 ENV_VAR = "SDSTUDIO_WORKSPACE"
 OWN_FOLDER = f"Set {ENV_VAR} or --workspace to a folder of your own."
+PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -82,6 +83,11 @@ class Workspace:
     def dataset(self, name: str) -> Path:
         return safe_join(self.datasets, check_name(name, "dataset"))
 
+    def within(self, path: Path) -> str:
+        """The path relative to the workspace where it lies in it, so that a copied workspace keeps its meaning."""
+        root, found = self.root.resolve(), path.resolve()
+        return found.relative_to(root).as_posix() if found.is_relative_to(root) else str(path)
+
 
 def current_workspace() -> Workspace:
     """The workspace named by SDSTUDIO_WORKSPACE, `./workspace` otherwise; made when missing."""
@@ -125,6 +131,14 @@ def _resolved(path: Path) -> Path:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"No file can be at {str(path)!r}: {reason}.") from error
     return found
+
+
+def refuse_pickle(path: Path) -> None:
+    """A UserError for the name of a pickle, a file that runs whatever its writer put into it when it is read."""
+    if path.suffix.lower() in PICKLES:
+        raise UserError(
+            f"{path.name} may hold pickled code, which the studio never runs: convert it to .safetensors first."
+        )
 
 
 def new_id(label: str = "") -> str:

@@ -18,7 +18,7 @@ from transformers.utils import logging
 from sdstudio.features.encoding import BATCH, Array, ImageFeatures, default_device, open_rgb
 from sdstudio.models import STARTER, sha256_file
 from sdstudio.schema import Feature, UserError
-from sdstudio.workspace import read_json, typed_path
+from sdstudio.workspace import read_json, refuse_pickle, typed_path
 
 FILES = ("*.json", "*.txt", "model*.safetensors")
 
@@ -111,6 +111,7 @@ def _find(model: str) -> tuple[Path, str]:
     folder = typed_path(model)
     if folder.is_dir():
         return folder, folder.name
+    refuse_pickle(folder)
     try:
         return Path(snapshot_download(model, allow_patterns=list(FILES))), model
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sdstudio.methods.parts import Trainable, named_parameters
+from sdstudio.methods.parts import Trainable, named_parameters, read_tensors
 from sdstudio.schema import UserError
 
 DELTA = "delta.safetensors"
@@ -53,10 +53,8 @@ def save_delta(trainable: Trainable, folder: Path) -> None:
 
 def load_delta(pipeline: Any, folder: Path, weight: float = 1.0) -> None:
     """Add `weight` times the saved change to the pipeline's parameters; a UserError when they are another model's."""
-    from safetensors.torch import load_file
-
     parameters = named_parameters(pipeline)
-    delta = load_file(folder / DELTA)
+    delta = read_tensors(folder / DELTA)
     if any(name not in parameters or parameters[name].shape != value.shape for name, value in delta.items()):
         raise UserError(f"The layers in {folder} do not fit this base model: choose the one that they were trained on.")
     for name, value in delta.items():

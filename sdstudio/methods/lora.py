@@ -4,7 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdstudio.methods.parts import ParameterGroup, Trainable, freeze, is_small, text_encoders, text_parameters
+from sdstudio.methods.parts import (
+    ParameterGroup,
+    Trainable,
+    freeze,
+    is_small,
+    read_tensors,
+    text_encoders,
+    text_parameters,
+)
 from sdstudio.schema import STRICT, Method, UserError, option
 
 ADAPTER = "sdstudio"
@@ -122,12 +130,11 @@ def load(pipeline: Any, folder: Path, options: Any, adapter: str = ADAPTER) -> N
     Raises UserError when it was made for another kind of model or other matrices.
     """
     from peft import set_peft_model_state_dict
-    from safetensors.torch import load_file
 
+    saved, loaded = read_tensors(folder / WEIGHTS), set()
     try:
         if adapter not in getattr(pipeline.unet, "peft_config", {}):
             pipeline.load_lora_weights(folder, weight_name=WEIGHTS, adapter_name=adapter)
-        saved, loaded = load_file(folder / WEIGHTS), set()
         for component, model in {"unet": pipeline.unet, **text_encoders(pipeline)}.items():
             if adapter in getattr(model, "peft_config", {}):
                 own = {name.removeprefix(f"{component}."): value for name, value in saved.items()}

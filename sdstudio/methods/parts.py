@@ -130,6 +130,17 @@ def unfreeze(parameters: dict[str, Any]) -> dict[str, Any]:
     return parameters
 
 
+def read_tensors(file: Path) -> dict[str, Any]:
+    """The tensors of a .safetensors file; a UserError when it is missing, damaged or something else under that name."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file.name} is not a whole .safetensors file ({error}): get the file again.") from error
+
+
 def is_small(unet: Any) -> bool:
     """True for models of the starter's kind, whose learning rates differ from Stable Diffusion's."""
     size: int = sum(parameter.numel() for parameter in unet.parameters())

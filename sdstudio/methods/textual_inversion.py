@@ -12,6 +12,7 @@ from sdstudio.methods.parts import (
     Trainable,
     freeze,
     is_small,
+    read_tensors,
     shared_trigger,
     text_encoders,
 )
@@ -136,13 +137,11 @@ def load(pipeline: Any, folder: Path, options: Any) -> None:
 
     Raises UserError when they are another model's, or more or fewer.
     """
-    from safetensors.torch import load_file
-
     encoders = text_encoders(pipeline)
     fits = {component for component, file in FILES.items() if (folder / file).is_file()} == encoders.keys()
     try:
         for component, encoder in encoders.items() if fits else ():
-            words = load_file(folder / FILES[component])
+            words = read_tensors(folder / FILES[component])
             learned = getattr(encoder.get_input_embeddings(), "learned", None)
             if learned is None:
                 tokenizer = tokenizer_of(pipeline, component)
