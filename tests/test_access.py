@@ -1,15 +1,19 @@
 """Who is let in, at a real server that listens on every interface: pytest tests/test_access.py"""
 
+import json
 import os
+import re
 import socket
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
 from conftest import ROOT
 from websockets.exceptions import InvalidStatus
@@ -20,42 +24,83 @@ from sdstudio.ui.access import COOKIE, TOKEN_FILE, TOKEN_VAR, access_token, is_l
 from sdstudio.workspace import Workspace
 
 SECRET = "a token of twenty-eight chars"
-ROUTES = [
-    "/",
-    "/train",
-    "/_stcore/health",
-    "/_stcore/host-config",
-    "/media/nothing.png",
-    "/component/nothing/index.html",
-    "/static/index.html",
-    f"/files/thumbs/asim-style/{'0' * 64}",
-    "/files/runs/job/a.png",
-    "/no/such/place",
+STUDIO = [sys.executable, "-c", "from sdstudio.cli import main; raise SystemExit(main())", "run"]
+WIDE = ["--address", "0.0.0.0", "--host-name", "studio.lab"]
+LISTING = """
+import json, runpy
+for route in runpy.run_path("app.py")["app"]._build_starlette_app().routes:
+    print(json.dumps([type(route).__name__, route.path, sorted(getattr(route, "methods", None) or ["GET"])]))
+"""
+Route = tuple[str, str, list[str]]
+"""Kind, address, methods."""
+UNROUTED: list[Route] = [
+    ("Page", "/", ["GET", "HEAD"]),
+    ("Page", "/train", ["GET"]),
+    ("Page", "/no/such/place", ["GET", "PATCH"]),
 ]
 
 
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    folder = tmp_path_factory.mktemp("shared")
+@contextmanager
+def started(folder: Path, *options: str, **more: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A studio on a free port, started as `sdstudio run` does with these options and environment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        free: int = probe.getsockname()[1]
-    environment = {**os.environ, "SDSTUDIO_WORKSPACE": str(folder / "studio"), TOKEN_VAR: SECRET}
-    command = [sys.executable, "-c", "from sdstudio.cli import main; raise SystemExit(main())", "run"]
-    command += ["--port", str(free), "--address", "0.0.0.0", "--host-name", "studio.lab"]
+        port: int = probe.getsockname()[1]
+    environment = {key: value for key, value in os.environ.items() if key != TOKEN_VAR}
+    environment |= {"SDSTUDIO_WORKSPACE": str(folder / "studio"), **more}
     log = folder / "server.log"
     with log.open("wb") as output:
+        command = [*STUDIO, "--port", str(port), *options]
         server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
     try:
-        wait_for_an_answer(free, server, log)
-        yield free
+        wait_for_an_answer(port, server, log)
+        yield port, server
     finally:
         server.terminate()
         server.wait(timeout=20)
 
 
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with started(tmp_path_factory.mktemp("shared"), *WIDE, **{TOKEN_VAR: SECRET}) as (port, _):
+        yield port
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A studio as it is by default: for this machine, without a token."""
+    with started(tmp_path_factory.mktemp("alone")) as studio:
+        yield studio
+
+
+@pytest.fixture(scope="module")
+def routes(tmp_path_factory: pytest.TempPathFactory) -> list[Route]:
+    """Everything that the server has an answer for, from the server's own list."""
+    workspace = str(tmp_path_factory.mktemp("listed"))
+    listed = subprocess.run(
+        [sys.executable, "-c", LISTING],
+        cwd=ROOT,
+        env=os.environ | {"SDSTUDIO_WORKSPACE": workspace},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = [json.loads(line) for line in listed.stdout.splitlines() if line.startswith("[")]
+    return UNROUTED + [(kind, re.sub(r"\{[^}]*\}", "0", path) or "/", methods) for kind, path, methods in found]
+
+
+def asked(port: int, routes: list[Route], skip: tuple[str, ...] = (), **headers: str) -> dict[str, int]:
+    """The status with which each route answers each of its methods but those in `skip`."""
+    answers = {}
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
+        for kind, path, methods in routes:
+            for method in () if kind == "WebSocketRoute" else sorted(set(methods) - set(skip)):
+                answers[f"{method} {path}"] = client.request(method, path, content=b"x").status_code
+    return answers
+
+
 def wait_for_an_answer(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline and server.poll() is None:
         try:
             httpx2.get(f"http://127.0.0.1:{port}/")
@@ -71,22 +116,46 @@ def visitor(port: int) -> Iterator[httpx2.Client]:
         yield client
 
 
-@pytest.mark.parametrize("route", ROUTES)
-def test_nothing_is_answered_without_the_token(visitor: httpx2.Client, route: str) -> None:
-    answer = visitor.get(route)
-    assert answer.status_code == 401
-    assert "Access token" in answer.text
+def test_nothing_is_answered_without_the_token(port: int, routes: list[Route]) -> None:
+    answers = asked(port, routes)
+    everything = " ".join(answers)
+    for part in ("PUT /_stcore/upload_file/", "GET /media/", "GET /files/thumbs/", "POST /files/tokens/", "/agent/mcp"):
+        assert part in everything, "the list of routes is not the server's"
+    assert set(answers.values()) == {401}, {what: status for what, status in answers.items() if status != 401}
+
+
+def test_who_is_not_let_in_is_asked_for_the_token_and_told_nothing(visitor: httpx2.Client) -> None:
+    answer = visitor.get("/train")
+    assert answer.status_code == 401 and "Access token" in answer.text
     assert "set-cookie" not in answer.headers
 
 
-def test_nothing_can_be_sent_without_the_token(visitor: httpx2.Client) -> None:
-    assert visitor.put("/_stcore/upload_file/session/file", content=b"x").status_code == 401
-    assert visitor.post("/files/tokens/asim-style", content=b"x").status_code == 401
-    assert visitor.delete("/_stcore/upload_file/session/file").status_code == 401
+def test_a_stranger_s_endless_form_is_not_read_to_its_end(port: int) -> None:
+    head = f"POST /access HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {10**12}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(head.encode() + b"token=" + b"x" * 8192)
+        assert connection.recv(64).startswith(b"HTTP/1.1 401 ")
 
 
-def test_the_websocket_needs_the_token_and_the_own_origin(port: int, visitor: httpx2.Client) -> None:
+def test_by_default_this_machine_alone_is_answered(
+    alone: tuple[int, subprocess.Popen[bytes]], routes: list[Route]
+) -> None:
+    port, server = alone
+    listening = {c.laddr.ip for c in psutil.Process(server.pid).net_connections() if c.status == psutil.CONN_LISTEN}
+    assert listening == {"127.0.0.1"}
+    assert httpx2.get(f"http://127.0.0.1:{port}/").status_code == 200
+    assert set(asked(port, routes, Host=f"elsewhere.example:{port}").values()) == {403}
+    foreign = asked(port, routes, ("GET", "HEAD", "OPTIONS"), Origin="http://elsewhere.example")
+    assert foreign and set(foreign.values()) == {403}
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(f"ws://127.0.0.1:{port}/_stcore/stream", origin="http://elsewhere.example")
+
+
+def test_the_websocket_needs_the_token_and_the_own_origin(
+    port: int, visitor: httpx2.Client, routes: list[Route]
+) -> None:
     address = f"ws://127.0.0.1:{port}/_stcore/stream"
+    assert [path for kind, path, _ in routes if kind == "WebSocketRoute"] == ["/_stcore/stream"]
     with pytest.raises(InvalidStatus, match="403"):
         connect(address, subprotocols=["streamlit"])
     visitor.get("/", params={"token": SECRET})
