@@ -92,9 +92,9 @@ def run_demo(ws: Workspace, say: Callable[[str], None] = print) -> DemoResult:
 
 
 def _copy_without_captions(ws: Workspace) -> None:
-    from sdstudio.datasets import create_dataset, list_datasets, open_dataset
+    from sdstudio.datasets import create_dataset, dataset_exists, open_dataset
 
-    if DRAFTS in (info.name for info in list_datasets(ws)):
+    if dataset_exists(ws, DRAFTS):
         drafts = open_dataset(ws, DRAFTS)
     else:
         drafts = create_dataset(ws, DRAFTS, f"The pictures of {STYLE} with BLIP's drafts for captions.")

@@ -18,7 +18,7 @@ from sdstudio.jobs import backends
 from sdstudio.jobs.devices import compute_devices, devices
 from sdstudio.jobs.locks import holder
 from sdstudio.words import first_line
-from sdstudio.workspace import ENV_VAR, Workspace, atomic_write
+from sdstudio.workspace import OWN_FOLDER, Workspace, atomic_write
 
 GIB = 2**30
 PACKAGE = "sdstudio"
@@ -142,8 +142,7 @@ def _workspace(ws: Workspace) -> Check:
         probe.unlink()
     except OSError as error:
         finding = f"{ws.root} cannot be written ({error.strerror})"
-        advice = f"Set {ENV_VAR} or --workspace to a folder of your own."
-        return Check(name="workspace", level="error", finding=finding, advice=advice)
+        return Check(name="workspace", level="error", finding=finding, advice=OWN_FOLDER)
     return Check(name="workspace", level="ok", finding=str(ws.root))
 
 

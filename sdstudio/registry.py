@@ -7,6 +7,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+from sdstudio.validation import UserError
+
 
 @cache
 def load(package: str) -> Mapping[str, Any]:
@@ -25,3 +27,11 @@ def load(package: str) -> Mapping[str, Any]:
             raise ValueError(f"{package} holds two records named {record.name!r}")
         records[record.name] = record
     return MappingProxyType(records)
+
+
+def find(package: str, what: str, name: str) -> Any:
+    """The record of this name; a UserError that lists those there are when it is none. `what` names their kind."""
+    records = load(package)
+    if name not in records:
+        raise UserError(f"There is no {what} named {name!r}; choose one of {', '.join(sorted(records))}.")
+    return records[name]

@@ -370,7 +370,7 @@ def test_nothing_to_do_is_no_error(store, ctx, hub_model):
     [
         ({"dataset": "nowhere"}, "no dataset 'nowhere'"),
         ({"dataset": "empty"}, "'empty' has no pictures to caption"),
-        ({"dataset": "set", "captioner": "parrot"}, "no captioner 'parrot'; choose one of blip, image-text"),
+        ({"dataset": "set", "captioner": "parrot"}, "no captioner named 'parrot'; choose one of blip, image-text"),
         ({"dataset": "set", "options": {"beams": 3}}, "unknown key 'beams'"),
         ({"dataset": "set", "options": {"num_beams": 0}}, "num_beams is 0, the least is 1"),
     ],

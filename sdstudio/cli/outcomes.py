@@ -1,7 +1,6 @@
 """How a job that a command began is done, and what is printed about what it made."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from sdstudio import jobs
 from sdstudio.cli.flags import placement_of, say, table
 from sdstudio.jobs.folder import CONFIG_FILE
+from sdstudio.pictures.image_folder import read_images
 from sdstudio.schema import Job, JobKind, ShiftFindings, from_json, to_json
 from sdstudio.workspace import Workspace, current_workspace, read_json
 
@@ -65,8 +65,7 @@ def _trained(job: Job) -> tuple[dict[str, Any], str]:
 
 
 def _drawn(job: Job) -> tuple[dict[str, Any], str]:
-    lines = (job.folder / "images.jsonl").read_text(encoding="utf-8").splitlines()
-    files = [str(job.folder / json.loads(line)["file"]) for line in lines]
+    files = [str(job.folder / image.file) for image in read_images(job.folder)]
     return {"files": files}, "\n".join(files)
 
 

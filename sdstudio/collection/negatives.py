@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sdstudio.collection.finding import Query, pictures
 from sdstudio.collection.marks import picture_path
-from sdstudio.datasets import create_dataset, list_datasets, open_dataset
+from sdstudio.datasets import create_dataset, dataset_exists, open_dataset
 from sdstudio.schema import UserError
 from sdstudio.workspace import Workspace
 
@@ -24,8 +24,10 @@ def negatives_dataset(ws: Workspace, run: str = "") -> str:
     if not bad:
         raise UserError("No picture is marked as bad yet: open one, name the part that went wrong, and come back.")
     name = f"bad-{run or 'pictures'}"[:80]
-    exists = name in {info.name for info in list_datasets(ws)}
-    store = open_dataset(ws, name) if exists else create_dataset(ws, name, "Pictures that were marked as bad.")
+    if dataset_exists(ws, name):
+        store = open_dataset(ws, name)
+    else:
+        store = create_dataset(ws, name, "Pictures that were marked as bad.")
     for path, prompt, part in bad:
         store.add(path.read_bytes(), path.name, f"{prompt.rstrip(' ,.')}, negative {part}")
     return name

@@ -1,6 +1,6 @@
 """Pictures and captions: intake, the caption store, import, export, captioning."""
 
-from sdstudio.datasets.catalog import DatasetInfo, create_dataset, list_datasets, open_dataset
+from sdstudio.datasets.catalog import DatasetInfo, create_dataset, dataset_exists, list_datasets, open_dataset
 from sdstudio.datasets.export import export_dataset
 from sdstudio.datasets.history import HistoryEntry
 from sdstudio.datasets.importer import ImportReport, import_folder, import_pictures
@@ -17,6 +17,7 @@ __all__ = [
     "ImportReport",
     "RefusedPicture",
     "create_dataset",
+    "dataset_exists",
     "export_dataset",
     "import_folder",
     "import_pictures",

@@ -71,10 +71,7 @@ def run_caption(config: CaptionConfig, ctx: JobContext) -> bool:
 
 def find_captioner(name: str) -> Captioner:
     """The plug-in of that name; a UserError that lists them otherwise."""
-    captioners = registry.load("sdstudio.captioners")
-    if name not in captioners:
-        raise UserError(f"There is no captioner {name!r}; choose one of {', '.join(captioners)}.")
-    captioner: Captioner = captioners[name]
+    captioner: Captioner = registry.find("sdstudio.captioners", "captioner", name)
     return captioner
 
 

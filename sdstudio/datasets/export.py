@@ -40,7 +40,7 @@ def export_dataset(
     if format not in FORMATS:
         raise UserError(f"There is no export format {format!r}; choose one of {', '.join(FORMATS)}.")
     store = open_dataset(ws, name)
-    rows = exported(store, outgoing(store))
+    rows = exported(store, store.trained_images())
     target = typed_path(str(target))
     zipped = target.suffix.lower() == ".zip"
     _check_free(target, zipped)
@@ -59,17 +59,12 @@ def export_dataset(
     return len(rows)
 
 
-def outgoing(store: DatasetStore) -> list[CaptionedImage]:
-    """The pictures that leave a dataset: those that a model is trained on, without the excluded ones."""
-    return [image for image in store.images() if not image.excluded]
-
-
 def exported(store: DatasetStore, images: Sequence[CaptionedImage]) -> list[Exported]:
     """The pictures under the names they have outside, sorted; a UserError when there are none."""
     if not images:
         raise UserError(f"The dataset {store.name!r} has no pictures to export; import some first.")
-    files = {path.stem: path for path in (store.folder / "images").iterdir()}
-    lost = next((image for image in images if image.id not in files), None)
+    files = store.image_paths()
+    lost = next((image for image in images if not files[image.id].is_file()), None)
     if lost:
         raise UserError(f"The export failed: {lost.file_name} is missing from {store.folder}; import it again.")
     named = export_names(images, {image.id: files[image.id].suffix for image in images})

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sdstudio.schema import CaptionedImage
+from sdstudio.schema import CaptionedImage, CaptionState
 
 Action = Literal[
     "add", "edit", "draft", "aside", "approve", "undo", "redo", "exclude", "include", "delete", "restore"
 ]  # fmt: skip
-CaptionState = Literal["not modified", "modified", "approved"]
 
 COLUMNS = "version, time, who, action, caption, source, state, excluded, deleted, bulk"
 

@@ -1,16 +1,15 @@
 """Pictures that a method asks for beside its dataset: those of another dataset, or of a folder of this machine."""
 
-import json
 from contextlib import suppress
 from pathlib import Path
 
 from sdstudio.datasets.catalog import dataset_names, open_dataset
 from sdstudio.datasets.query import Query
+from sdstudio.pictures.image_folder import RECORDS_FILE
 from sdstudio.schema import UserError
-from sdstudio.workspace import Workspace
+from sdstudio.workspace import Workspace, read_json_lines
 
-RECORDS_FILE = "images.jsonl"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def pictures_at(ws: Workspace, place: str) -> list[tuple[Path, str]]:
@@ -22,9 +21,8 @@ def pictures_at(ws: Workspace, place: str) -> list[tuple[Path, str]]:
     """
     if place in dataset_names(ws):
         store = open_dataset(ws, place)
-        images = [image for image in store.images() if not image.excluded]
         files = store.image_paths()
-        found = [(files[image.id], image.caption) for image in images]
+        found = [(files[image.id], image.caption) for image in store.trained_images()]
     else:
         folder = _folder(place)
         prompts = _prompts(folder)
@@ -49,7 +47,7 @@ def _folder(place: str) -> Path:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
 
 
 def _sidecar(picture: Path) -> str:
@@ -64,8 +62,7 @@ def _prompts(folder: Path) -> dict[Path, str]:
     """The prompt of each picture that a generating job drew into `folder`; a torn line is passed over."""
     found = {}
     for file in folder.rglob(RECORDS_FILE):
-        for line in file.read_text(encoding="utf-8").split("\n"):
-            with suppress(ValueError, KeyError, TypeError):
-                record = json.loads(line)
+        for record in read_json_lines(file):
+            with suppress(KeyError, TypeError):
                 found[file.parent / record["file"]] = str(record["prompt"])
     return found

@@ -13,6 +13,7 @@ from sdstudio.datasets.query import Query
 from sdstudio.datasets.store import DatasetStore
 from sdstudio.datasets.template import OPEN_SLOT
 from sdstudio.schema import CaptionedImage, UserError
+from sdstudio.words import count as in_words
 from sdstudio.workspace import Workspace
 
 Level = Literal["problem", "warning", "note"]
@@ -52,7 +53,7 @@ def check(
     """
     chosen = store.settings()
     side = side or chosen.resolution
-    images = [image for image in store.images() if not image.excluded]
+    images = store.trained_images()
     checks: list[Iterator[Finding]] = [
         _unreadable(store, images, thorough, progress),
         _filtered(store, "empty", "problem", "{count} without a caption: write or draft one", Query(empty=True)),
@@ -98,7 +99,7 @@ def _filtered(store: DatasetStore, code: str, level: Level, sentence: str, query
     query = replace(query, excluded=False)
     ids = tuple(store.ids(query))
     if ids:
-        text = sentence.format(count=_pictures(len(ids))) + "."
+        text = sentence.format(count=in_words(len(ids), "picture")) + "."
         yield Finding(code=code, level=level, sentence=text, count=len(ids), ids=ids, query=query)
 
 
@@ -108,10 +109,10 @@ def _unreadable(
     thorough: bool,
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[Finding]:
-    files = {file.stem: file for file in (store.folder / "images").iterdir()}
+    files = store.image_paths()
     details: dict[str, str] = {}
     for done, image in enumerate(images, start=1):
-        wrong = _wrong(files.get(image.id), image.id if thorough else "")
+        wrong = _wrong(files[image.id], image.id if thorough else "")
         if wrong:
             details[image.id] = wrong
         if progress is not None:
@@ -120,7 +121,7 @@ def _unreadable(
         yield Finding(
             code="unreadable",
             level="problem",
-            sentence=f"The files of {_pictures(len(details))} are missing or damaged: import them again.",
+            sentence=f"The files of {in_words(len(details), 'picture')} are missing or damaged: import them again.",
             count=len(details),
             ids=tuple(details),
             query=Query(ids=tuple(details)),
@@ -128,15 +129,15 @@ def _unreadable(
         )
 
 
-def _wrong(file: Path | None, expected: str) -> str:
+def _wrong(file: Path, expected: str) -> str:
     """What is wrong with a stored file; `expected` is its hash when that should be looked at."""
-    if file is None:
-        return "missing"
     try:
         if not file.stat().st_size:
             return "empty"
         if expected and sha256(file.read_bytes()).hexdigest() != expected:
             return "changed on disk"
+    except FileNotFoundError:
+        return "missing"
     except OSError as error:
         return error.strerror or "cannot be read"
     return ""
@@ -169,7 +170,7 @@ def _crop_loss(images: Sequence[CaptionedImage], choice: str, side: int) -> Iter
         yield Finding(
             code="crop-loss",
             level="warning",
-            sentence=f"{_pictures(len(details))} lose more than {CROP_LOSS:.0%} to “{fit.CHOICES[choice]}” "
+            sentence=f"{in_words(len(details), 'picture')} lose more than {CROP_LOSS:.0%} to “{fit.CHOICES[choice]}” "
             f"(on average over all: {mean:.0%}).",
             count=len(details),
             ids=tuple(details),
@@ -188,7 +189,7 @@ def _class_pictures(store: DatasetStore, place: str, own: int) -> Iterator[Findi
         yield Finding(code="class-pictures", level="problem", sentence=f"The class pictures: {error}", count=0)
         return
     level: Level = "note"
-    sentence = f"{_pictures(count)} of the class in “{place}” beside {_pictures(own)} to learn"
+    sentence = f"{in_words(count, 'picture')} of the class in “{place}” beside {in_words(own, 'picture')} to learn"
     if count < own:
         level = "warning"
         sentence += ": each of them comes more often than a picture to learn, so that the class is narrowed to them"
@@ -199,7 +200,7 @@ def _left_out(store: DatasetStore) -> Iterator[Finding]:
     query = Query(excluded=True)
     ids = tuple(store.ids(query))
     if ids:
-        sentence = f"{_pictures(len(ids))} excluded from training."
+        sentence = f"{in_words(len(ids), 'picture')} excluded from training."
         yield Finding(code="excluded", level="note", sentence=sentence, count=len(ids), ids=ids, query=query)
 
 
@@ -211,7 +212,3 @@ def _disk(folder: Path) -> Iterator[Finding]:
             "takes about 5 GB: make room first."
         )
         yield Finding(code="disk", level="problem", sentence=sentence, count=0)
-
-
-def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count:,} pictures"

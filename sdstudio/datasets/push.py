@@ -10,7 +10,7 @@ from typing import Any
 from sdstudio import hub
 from sdstudio.datasets.card import marker, write_card
 from sdstudio.datasets.catalog import open_dataset
-from sdstudio.datasets.export import exported, jsonl_text, outgoing
+from sdstudio.datasets.export import exported, jsonl_text
 from sdstudio.datasets.importer import REPORT_FILE
 from sdstudio.datasets.parquet import Exported, plan_shards, write_shard
 from sdstudio.datasets.snapshots import content_hash
@@ -74,7 +74,7 @@ def plan_push(ws: Workspace, config: PushConfig) -> PushPlan:
     """What `run_push` would send, file by file; nothing is sent, and the Hub is not asked."""
     _check_repository(config.repository)
     store = open_dataset(ws, config.dataset)
-    images = outgoing(store)
+    images = store.trained_images()
     rows = exported(store, images)
     card = write_card(store.name, store.description, config.license, images, rows, content_hash(images))
     data = _parquet_files(rows) if config.format == "parquet" else _picture_files(rows)

@@ -12,9 +12,8 @@ import numpy as np
 
 from sdstudio.datasets import patterns
 from sdstudio.datasets.layout import IMAGE_COLUMNS, to_image
-from sdstudio.schema import STRICT, CaptionedImage, option
+from sdstudio.schema import STRICT, CaptionedImage, CaptionState, option
 
-State = Literal["not modified", "modified", "approved"]
 Sort = Literal["added", "name", "caption", "tokens", "changed", "similar"]
 
 CHUNK = 500
@@ -39,7 +38,7 @@ class Query:
     regex: str = option("", "The caption matches this regular expression; (?i) in front ignores case.")
     word: str = option("", "The caption holds this word by itself.")
     without: str = option("", "The caption lacks this word.")
-    state: State | None = option(None, "What was done with the caption.")
+    state: CaptionState | None = option(None, "What was done with the caption.")
     source: str = option("", "Where the caption comes from begins so: 'person:', 'captioner:blip', 'file'.")
     empty: bool = option(False, "There is no caption.")
     too_long: bool = option(False, "The text encoder does not see the caption's last words.")

@@ -15,12 +15,11 @@ from pathlib import Path
 
 from sdstudio.datasets import history
 from sdstudio.datasets.database import Database
-from sdstudio.datasets.history import CaptionState
 from sdstudio.datasets.intake import RefusedPicture
 from sdstudio.datasets.layout import IMAGE_COLUMNS, to_image
 from sdstudio.datasets.similar import SIZE as FINGERPRINT_SIZE
 from sdstudio.datasets.text import clean_caption
-from sdstudio.schema import CaptionedImage, CaptionSource
+from sdstudio.schema import CaptionedImage, CaptionSource, CaptionState
 from sdstudio.workspace import sync_folder
 
 _FEW_FILES = 8

@@ -47,7 +47,7 @@ def read_captions(
             described = by_stem.get(splitext(file.path)[0])
             if not described:
                 raise UserError("There is no picture of this name for the caption.")
-            captions.texts.update(dict.fromkeys(described, first_line(file) if lines == "first" else _text(file)))
+            captions.texts.update(dict.fromkeys(described, first_line(file) if lines == "first" else file.text()))
         except UserError as error:
             captions.problems.append((file.path, str(error)))
     return captions
@@ -55,14 +55,7 @@ def read_captions(
 
 def first_line(file: TreeFile) -> str:
     """The first line of a caption file that holds words; a UserError when it is not UTF-8 text."""
-    return next((line.strip() for line in _text(file).splitlines() if line.strip()), "")
-
-
-def _text(file: TreeFile) -> str:
-    try:
-        return file.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError("It is not UTF-8 text; save it as UTF-8.") from error
+    return next((line.strip() for line in file.text().splitlines() if line.strip()), "")
 
 
 def _take_table(

@@ -20,13 +20,12 @@ from sdstudio.datasets.query import Around, Positions, Query
 from sdstudio.datasets.saving import Added, Outcome, state_after
 from sdstudio.datasets.settings import DatasetSettings
 from sdstudio.datasets.snapshots import SnapshotInfo
-from sdstudio.datasets.text import clean_caption, clean_file_name
+from sdstudio.datasets.text import clean_caption
 from sdstudio.datasets.tokens import STARTER, CaptionTokenizer, load_tokenizer
 from sdstudio.schema import CaptionedImage, CaptionSource, Snapshot, UserError, from_json, to_json
 from sdstudio.workspace import atomic_write
 
 PERSON = "person:local"
-__all__ = ["PERSON", "Conflict", "DatasetStore", "clean_caption", "clean_file_name"]
 
 _memory = Memory()
 
@@ -117,6 +116,10 @@ class DatasetStore:
         with self._database.read() as connection:
             rows = connection.execute(f"SELECT {IMAGE_COLUMNS} FROM image WHERE deleted = 0 ORDER BY position")
             return [to_image(row) for row in rows]
+
+    def trained_images(self) -> list[CaptionedImage]:
+        """The pictures that a model would learn from: none of what is excluded or deleted."""
+        return [image for image in self.images() if not image.excluded]
 
     def image(self, id: str) -> CaptionedImage:
         with self._database.read() as connection:
@@ -313,8 +316,7 @@ class DatasetStore:
 
         Deleted pictures and those excluded from training are not in it.
         """
-        images = (image for image in self.images() if not image.excluded)
-        return snapshots.freeze(self.name, images, self.settings().fit)
+        return snapshots.freeze(self.name, self.trained_images(), self.settings().fit)
 
     def snapshot(self) -> Snapshot:
         """Freeze the captions as they are now in `snapshots/<hash>.json`; equal content gives the same snapshot."""

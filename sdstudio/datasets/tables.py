@@ -119,15 +119,8 @@ def _row(place: str, record: dict[str, Any], picture: str, caption: str, problem
 # ---------------------------------------------------------------- text tables
 
 
-def _text(file: TreeFile) -> str:
-    try:
-        return file.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError("It is not UTF-8 text; save it as UTF-8.") from error
-
-
 def _open_csv(file: TreeFile, picture_column: str, caption_column: str) -> Table:
-    text = _text(file)
+    text = file.text()
     columns = csv.DictReader(io.StringIO(text, newline="")).fieldnames or ()
     picture, caption = find_columns(columns, picture_column, caption_column)
 
@@ -145,14 +138,14 @@ def _open_csv(file: TreeFile, picture_column: str, caption_column: str) -> Table
 
 
 def _open_jsonl(file: TreeFile, picture_column: str, caption_column: str) -> Table:
-    lines = enumerate(_text(file).split("\n"), start=1)
+    lines = enumerate(file.text().split("\n"), start=1)
     records = [(f"Line {number}", _parsed(line)) for number, line in lines if line.strip()]
     return _table_of(records, picture_column, caption_column)
 
 
 def _open_json(file: TreeFile, picture_column: str, caption_column: str) -> Table:
     """A list of objects; or kohya's metadata, an object of them whose keys are the pictures."""
-    content = _parsed(_text(file))
+    content = _parsed(file.text())
     if isinstance(content, dict):
         keyed = content.items()
         content = [{"file_name": name, **value} if isinstance(value, dict) else value for name, value in keyed]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
-from sdstudio.datasets.store import clean_file_name
+from sdstudio.datasets.text import clean_file_name
 from sdstudio.schema import UserError
 from sdstudio.workspace import Workspace, new_id, safe_join
 

@@ -39,6 +39,7 @@ from sdstudio.schema.judging import ShiftConfig as ShiftConfig
 from sdstudio.schema.judging import ShiftFindings as ShiftFindings
 from sdstudio.schema.pictures import CaptionedImage as CaptionedImage
 from sdstudio.schema.pictures import CaptionSource as CaptionSource
+from sdstudio.schema.pictures import CaptionState as CaptionState
 from sdstudio.schema.pictures import Snapshot as Snapshot
 from sdstudio.schema.records import Captioner as Captioner
 from sdstudio.schema.records import Detector as Detector

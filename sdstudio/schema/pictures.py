@@ -5,6 +5,8 @@ from typing import Literal
 
 CaptionSource = str
 """'file', 'captioner:<name>' or 'person:<name>'; empty while there is no caption."""
+CaptionState = Literal["not modified", "modified", "approved"]
+"""What people have done with a caption."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +21,7 @@ class CaptionedImage:
     source: CaptionSource = ""
     machine_caption: str = ""
     version: int = 0
-    state: Literal["not modified", "modified", "approved"] = "not modified"
+    state: CaptionState = "not modified"
     excluded: bool = False
     deleted: bool = False
 

@@ -1,6 +1,5 @@
 """Sending what a run learned to the Hugging Face Hub: exported, with a card and the run's last samples."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from sdstudio import hub
 from sdstudio.exports import export_checkpoint, formats
 from sdstudio.jobs.context import JobContext
 from sdstudio.models import read_checkpoint, resolve_checkpoint
+from sdstudio.pictures.image_folder import read_images
 from sdstudio.schema import ExportConfig, PublishConfig, UserError
 from sdstudio.sharing.exporting import check_export, file_name
 from sdstudio.sharing.model_card import write_card
@@ -88,13 +88,13 @@ def gather(ws: Workspace, config: PublishConfig, folder: Path) -> None:
 def copy_samples(run: Path, folder: Path) -> list[tuple[str, str]]:
     """The newest samples of the run, copied; (file name, prompt) each."""
     newest = max(run.glob("samples/step-*"), default=None)
-    lines = (newest / "images.jsonl").read_text(encoding="utf-8").splitlines() if newest else []
+    if newest is None:
+        return []
     found = []
-    for image in map(json.loads, lines):
-        if newest and (newest / image["file"]).is_file():
-            folder.mkdir(exist_ok=True)
-            shutil.copyfile(newest / image["file"], folder / image["file"])
-            found.append((image["file"], image["prompt"]))
+    for image in read_images(newest):
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(newest / image.file, folder / image.file)
+        found.append((image.file, image.prompt))
     return found
 
 

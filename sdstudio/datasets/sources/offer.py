@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from sdstudio.datasets.intake import DAMAGED, MAX_BYTES, TOO_MANY_BYTES, RefusedPicture
-from sdstudio.schema import ImportConfig
+from sdstudio.schema import ImportConfig, UserError
 
 _DIGITS = re.compile("([0-9]+)")
 
@@ -83,6 +83,13 @@ class TreeFile:
             raise RefusedPicture(f"It cannot be read: {error.strerror or error}.") from error
         except Exception as error:  # an unpacker may raise anything on hostile bytes
             raise RefusedPicture(DAMAGED) from error
+
+    def text(self) -> str:
+        """Its text; a UserError when it cannot be read, or is not UTF-8."""
+        try:
+            return self.read().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UserError("It is not UTF-8 text; save it as UTF-8.") from error
 
 
 def natural(path: str) -> list[list[str | int]]:

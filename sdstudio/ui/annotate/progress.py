@@ -3,9 +3,10 @@
 import streamlit as st
 
 from sdstudio.datasets import DatasetStore
-from sdstudio.datasets.query import Query, State
+from sdstudio.datasets.query import Query
+from sdstudio.schema import CaptionState
 
-COLORS: dict[State, str] = {"approved": "#5B7F3A", "modified": "#2F6F73", "not modified": "#C9BFAF"}
+COLORS: dict[CaptionState, str] = {"approved": "#5B7F3A", "modified": "#2F6F73", "not modified": "#C9BFAF"}
 
 
 def show_progress(store: DatasetStore) -> None:
