@@ -72,7 +72,7 @@ def test_an_export_is_a_file_of_its_own(ws: Workspace, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        (ExportConfig(checkpoint=RUN, format="pickle"), "no export 'pickle'"),
+        (ExportConfig(checkpoint=RUN, format="pickle"), "no export named 'pickle'"),
         (ExportConfig(checkpoint="gone", format="lora+delta"), "no checkpoint 'gone'"),
         (ExportConfig(checkpoint=RUN, format="embedding"), "embedding|word"),
         (replace(PUBLISH, repository="no/such/name"), "no name of a model"),

@@ -86,7 +86,7 @@ def test_pictures_in_both_folders_are_flagged_and_unknown_prompts_refused(
     ("arguments", "sentence"),
     [
         (["--metrics", "language_drift"], "language_drift needs more than two folders"),
-        (["--metrics", "beauty"], "There is no metric 'beauty'"),
+        (["--metrics", "beauty"], "There is no metric named 'beauty'"),
         (["--metrics", "kid"], "KID needs --reference"),
         (["--reference", "nowhere"], "There is no folder nowhere"),
         (["--prompts", "a cat"], "leave --prompts out"),

@@ -90,10 +90,8 @@ def _check_text_to_image(pipeline: DiffusionPipeline, label: str) -> None:
 
 def find_method(name: str) -> Method:
     """The method plug-in of this name; a UserError naming those that exist otherwise."""
-    methods: Mapping[str, Method] = registry.load("sdstudio.methods")
-    if name not in methods:
-        raise UserError(f"There is no method {name!r}: choose one of {', '.join(sorted(methods))}.")
-    return methods[name]
+    method: Method = registry.find("sdstudio.methods", "method", name)
+    return method
 
 
 def cut_prompts(pipeline: DiffusionPipeline, prompts: list[str]) -> list[str]:

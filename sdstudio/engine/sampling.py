@@ -1,6 +1,6 @@
 """One batch of pictures from a pipeline, each from its own seed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from sdstudio.pictures.start_pictures import OpenStart
 from sdstudio.sampling.forming import Estimate, estimated
 from sdstudio.sampling.start import Keep, beginning
 from sdstudio.sampling.steering import Request, Steering, noise, steered
-from sdstudio.schema import Guidance, SampleSettings, UserError, from_json
+from sdstudio.schema import Guidance, SampleSettings, from_json
 
 ShouldStop = Callable[[], bool]
 OnStep = Callable[[int, int, Estimate], None]
@@ -120,7 +120,5 @@ def _begun(pipeline: DiffusionPipeline, steering: Steering, latents: torch.Tenso
 
 def find_guidance(name: str) -> Guidance:
     """The guidance plug-in of this name; a UserError naming those that exist otherwise."""
-    records: Mapping[str, Guidance] = registry.load("sdstudio.guidance")
-    if name not in records:
-        raise UserError(f"There is no guidance {name!r}: choose one of {', '.join(sorted(records))}.")
-    return records[name]
+    guidance: Guidance = registry.find("sdstudio.guidance", "guidance", name)
+    return guidance

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sdstudio.evaluation.boards import read_evaluations
 from sdstudio.evaluation.drawing import find, pixels
-from sdstudio.evaluation.protocol import check_protocol, wanted, within
+from sdstudio.evaluation.protocol import check_protocol, wanted
 from sdstudio.evaluation.reference import reference_of
 from sdstudio.results import Evaluation, Row
 from sdstudio.schema import Protocol
@@ -78,7 +78,7 @@ def _unseen_reference(ws: Workspace, protocol: Protocol, rows: Sequence[Row]) ->
         if evaluation.protocol.extractor == protocol.extractor
         for path in evaluation.reference
     }
-    return sum(within(path, ws.root) not in seen for path in reference_of(ws, protocol, rows).paths)
+    return sum(ws.within(path) not in seen for path in reference_of(ws, protocol, rows).paths)
 
 
 def _pace(ws: Workspace, protocol: Protocol) -> tuple[float | None, str]:

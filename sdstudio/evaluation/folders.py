@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdstudio import registry
+from sdstudio.datasets.places import PICTURE_SUFFIXES
 from sdstudio.evaluation.measuring import WEIGHTS
 from sdstudio.evaluation.views import View, floor_of, has_floor, views
 from sdstudio.metrics.sample import Pictures, Sample
@@ -14,7 +15,6 @@ from sdstudio.schema import Metric, MetricResult, UserError
 from sdstudio.words import count
 from sdstudio.workspace import Workspace
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 OFFERED = {"prompts", "reference", "partners", "pictures"}
 """What two folders can give to a metric."""
 
@@ -66,7 +66,7 @@ def _metrics(names: Sequence[str], reference: Path | None) -> list[Metric]:
     possible = sorted(name for name, metric in records.items() if set(metric.needs) <= OFFERED)
     for name in names:
         if name not in possible:
-            known = f"{name} needs more than two folders" if name in records else f"There is no metric {name!r}"
+            known = f"{name} needs more than two folders" if name in records else f"There is no metric named {name!r}"
             raise UserError(f"{known}: choose from {', '.join(possible)}.")
         if reference is None and {"reference", "partners"} & set(records[name].needs):
             raise UserError(f"{records[name].label} needs --reference, a folder of real pictures.")
@@ -74,7 +74,7 @@ def _metrics(names: Sequence[str], reference: Path | None) -> list[Metric]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
     if not found:
         raise UserError(f"There are no pictures (PNG, JPEG or WebP) in {folder}: name a folder that holds some.")
     return found

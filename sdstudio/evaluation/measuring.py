@@ -46,8 +46,8 @@ def read_reference(ws: Workspace, dataset: str) -> Reference:
             f"The reference dataset {dataset!r} has fewer than 2 pictures: add real ones that were not trained on, "
             "more than the encoder has dimensions for an FID that can be ranked."
         )
-    paths = tuple(store.image_path(id) for id in ids)
-    return Reference(ids, paths, dataset, tuple(captions[id] for id in ids))
+    files = store.image_paths()
+    return Reference(ids, tuple(files[id] for id in ids), dataset, tuple(captions[id] for id in ids))
 
 
 def measure(

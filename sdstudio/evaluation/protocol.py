@@ -93,11 +93,7 @@ def check_protocol(ws: Workspace, protocol: Protocol) -> list[Row]:
 
 
 def metrics_in(protocol: Protocol) -> list[Metric]:
-    records = registry.load("sdstudio.metrics")
-    for name in protocol.metrics:
-        if name not in records:
-            raise UserError(f"There is no metric {name!r}: choose from {', '.join(sorted(records))}.")
-    return [records[name] for name in protocol.metrics]
+    return [registry.find("sdstudio.metrics", "metric", name) for name in protocol.metrics]
 
 
 def _rows(ws: Workspace, protocol: Protocol) -> list[Row]:
@@ -125,7 +121,7 @@ def _trained_row(ws: Workspace, model: ModelRef) -> Row:
         key=_key(checkpoint.method, f"{base.key} {weights}"),
         label=model.label or f"{checkpoint.method}, {checkpoint.run}, step {checkpoint.step}",
         role="trained",
-        model=replace(model, checkpoint=within(folder, ws.root)) if model.checkpoint else model,
+        model=replace(model, checkpoint=ws.within(folder)) if model.checkpoint else model,
         trigger=checkpoint.trigger,
         base=base.key,
     )
@@ -145,11 +141,6 @@ def _key(name: str, content: str) -> str:
 def _distinct_labels(rows: list[Row]) -> list[Row]:
     counts = Counter(row.label for row in rows) + Counter([FLOOR])
     return [row if counts[row.label] == 1 else replace(row, label=f"{row.label} ({row.key})") for row in rows]
-
-
-def within(path: Path, root: Path) -> str:
-    """The path relative to the workspace where it lies in it, so that a copied workspace keeps its meaning."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def wanted(row: Row, protocol: Protocol) -> list[Picture]:

@@ -3,7 +3,7 @@
 import time
 
 from sdstudio.evaluation.drawing import draw_rows
-from sdstudio.evaluation.protocol import check_protocol, metrics_in, protocol_hash, within
+from sdstudio.evaluation.protocol import check_protocol, metrics_in, protocol_hash
 from sdstudio.evaluation.reference import reference_of
 from sdstudio.jobs.context import JobContext
 from sdstudio.results import RESULTS_FILE, Evaluation
@@ -45,7 +45,7 @@ def run_evaluate(config: Protocol, ctx: JobContext) -> bool:
         created=time.time(),
         rows=tuple(rows),
         results=tuple(results),
-        reference=tuple(within(path, ctx.workspace.root) for path in reference.paths),
+        reference=tuple(ctx.workspace.within(path) for path in reference.paths),
         drawn=drawn,
         drawing_seconds=round(seconds, 1),
     )

@@ -19,6 +19,18 @@ def formats_for(checkpoint: Path) -> list[Export]:
     return [form for form in formats().values() if not form.refuse(checkpoint)]
 
 
+def form_for(checkpoint: Path, name: str) -> Export:
+    """The form of this name; a UserError when there is none, or the checkpoint is damaged or cannot take it."""
+    form: Export = registry.find("sdstudio.exports", "export", name)
+    fault = damage(checkpoint)
+    if fault:
+        raise UserError(f"The checkpoint {checkpoint} is damaged ({fault}): choose an earlier one.")
+    reason = form.refuse(checkpoint)
+    if reason:
+        raise UserError(reason)
+    return form
+
+
 def export_checkpoint(ws: Workspace, checkpoint: str, format: str, target: Path, *, metadata: bool = True) -> Path:
     """Write the checkpoint (a folder, or a run's id for its newest) in `format` to `target`, whole or not at all.
 
@@ -26,15 +38,8 @@ def export_checkpoint(ws: Workspace, checkpoint: str, format: str, target: Path,
     the path written. Raises UserError when the checkpoint is missing or damaged, does not fit the form, `target`
     exists, or the disk does not take it.
     """
-    if format not in formats():
-        raise UserError(f"There is no export {format!r}: choose one of {', '.join(sorted(formats()))}.")
-    form, folder = formats()[format], resolve_checkpoint(ws, checkpoint)
-    fault = damage(folder)
-    if fault:
-        raise UserError(f"The checkpoint {folder} is damaged ({fault}): choose an earlier one.")
-    reason = form.refuse(folder)
-    if reason:
-        raise UserError(reason)
+    folder = resolve_checkpoint(ws, checkpoint)
+    form = form_for(folder, format)
     target = typed_path(str(target))
     target = target if target.name.endswith(form.suffix) else target.with_name(target.name + form.suffix)
     if target.exists():

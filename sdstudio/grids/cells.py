@@ -138,10 +138,9 @@ def _model(ws: Workspace, value: str, under: ModelRef) -> ModelRef:
             raise
         return ModelRef(base_model=resolve_base_model(ws, value).ref, label=value)
     checkpoint = read_checkpoint(folder)
-    inside = folder.is_relative_to(ws.root.resolve())
     return ModelRef(
         base_model=checkpoint.base_model,
-        checkpoint=folder.relative_to(ws.root.resolve()).as_posix() if inside else str(folder),
+        checkpoint=ws.within(folder),
         label=f"{checkpoint.run} step {checkpoint.step}",
         extras=under.extras,
     )

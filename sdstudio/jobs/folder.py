@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 
 from sdstudio.jobs.context import PROGRESS_FILE
+from sdstudio.jobs.devices import LOCAL
 from sdstudio.schema import ENDED, JobKind, JobState, Placement, UserError, from_json, to_json
 from sdstudio.workspace import Workspace, read_json, write_json
 
@@ -88,7 +89,7 @@ class State:
 
     def is_alive(self) -> bool:
         """True while anything may still work on it; of a worker on a cluster only a supervisor can tell."""
-        if self.attempt and self.placement.backend != "local":
+        if self.attempt and self.placement.backend != LOCAL:
             return True
         return any(identity and identity.process() for identity in (self.worker, self.supervisor))
 

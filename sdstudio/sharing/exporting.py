@@ -6,10 +6,10 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from sdstudio.exports import export_checkpoint, formats
+from sdstudio.exports import export_checkpoint, form_for
 from sdstudio.jobs.context import JobContext
-from sdstudio.models import damage, read_checkpoint, resolve_checkpoint
-from sdstudio.schema import ExportConfig, UserError
+from sdstudio.models import read_checkpoint, resolve_checkpoint
+from sdstudio.schema import ExportConfig
 from sdstudio.workspace import Workspace, read_json, write_json
 
 REPORT_FILE = "report.json"
@@ -17,17 +17,9 @@ REPORT_FILE = "report.json"
 
 def check_export(ws: Workspace, config: ExportConfig) -> ExportConfig:
     """The config with its checkpoint found; a UserError when it is missing, damaged or does not fit the form."""
-    if config.format not in formats():
-        raise UserError(f"There is no export {config.format!r}: choose one of {', '.join(sorted(formats()))}.")
     folder = resolve_checkpoint(ws, config.checkpoint)
-    fault = damage(folder)
-    if fault:
-        raise UserError(f"The checkpoint {folder} is damaged ({fault}): choose an earlier one.")
-    reason = formats()[config.format].refuse(folder)
-    if reason:
-        raise UserError(reason)
-    inside = folder.is_relative_to(ws.root.resolve())
-    return replace(config, checkpoint=folder.relative_to(ws.root.resolve()).as_posix() if inside else str(folder))
+    form_for(folder, config.format)
+    return replace(config, checkpoint=ws.within(folder))
 
 
 def run_export(config: ExportConfig, ctx: JobContext) -> bool:

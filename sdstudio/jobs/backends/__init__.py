@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sdstudio.jobs.devices import LOCAL as LOCAL
 from sdstudio.jobs.folder import State
 from sdstudio.jobs.processes import module_command
 from sdstudio.schema import Placement, UserError
 from sdstudio.workspace import Workspace
 
-LOCAL, RAY, SLURM = "local", "ray", "slurm"
+RAY, SLURM = "ray", "slurm"
 MODULES = (LOCAL, RAY, SLURM)
 """The files of this folder that hold a backend, each as BACKEND."""
 
