@@ -1,23 +1,16 @@
 """The caption box with its picture: one inline component whose own script handles the keys and names what it edits."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from sdstudio.schema import CaptionedImage
 from sdstudio.ui.captioning import Window
+from sdstudio.ui.component import component
 from sdstudio.ui.files import picture_url, tokens_url
 
-_HERE = Path(__file__).parent / "components"
-_SCRIPTS = ("caption_words.js", "caption_view.js", "caption_editor.js")
-_component = st.components.v2.component(
-    "sdstudio_caption_editor",
-    html=(_HERE / "caption_editor.html").read_text(encoding="utf-8"),
-    css=(_HERE / "caption_editor.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS),
-)
+_component = component("caption_editor", styles=("controls",), scripts=("caption_words", "caption_view"))
 
 
 def caption_editor(

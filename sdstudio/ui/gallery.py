@@ -2,17 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import streamlit as st
 
-_HERE = Path(__file__).parent / "components"
-_component = st.components.v2.component(
-    "sdstudio_gallery",
-    html='<div class="gallery"></div>',
-    css=(_HERE / "gallery.css").read_text(encoding="utf-8"),
-    js=(_HERE / "gallery.js").read_text(encoding="utf-8"),
-)
+from sdstudio.ui.component import component
+
+_component = component("gallery", html='<div class="gallery"></div>')
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,15 @@
 
 from base64 import b64decode
 from collections.abc import Callable
-from pathlib import Path
 
 import streamlit as st
 
 from sdstudio.schema import UserError
+from sdstudio.ui.component import component
 
 MOST = 10_000_000
 _PNG = "data:image/png;base64,"
-_HERE = Path(__file__).parent / "components"
-_component = st.components.v2.component(
-    "sdstudio_mask_canvas",
-    html='<div class="mask"></div>',
-    css=(_HERE / "mask_canvas.css").read_text(encoding="utf-8"),
-    js=(_HERE / "mask_canvas.js").read_text(encoding="utf-8"),
-)
+_component = component("mask_canvas", html='<div class="mask"></div>')
 
 
 def mask_canvas(src: str, key: str, on_paint: Callable[[bytes], None], base: str = "") -> None:

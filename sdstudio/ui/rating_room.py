@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -10,18 +9,13 @@ import streamlit as st
 from sdstudio.ratings.deck import BESIDE, Task
 from sdstudio.ratings.store import CROSSED_EYES, Session
 from sdstudio.schema import STRICT
+from sdstudio.ui.component import component
 from sdstudio.ui.files import rated_url
 
 WINDOW = 240
 """Tasks that the browser knows ahead: more than anybody answers during one message."""
 
-_HERE = Path(__file__).parent / "components"
-_component = st.components.v2.component(
-    "sdstudio_rating_room",
-    html=(_HERE / "rating_room.html").read_text(encoding="utf-8"),
-    css=(_HERE / "rating_room.css").read_text(encoding="utf-8"),
-    js=(_HERE / "rating_room.js").read_text(encoding="utf-8"),
-)
+_component = component("rating_room", styles=("controls",))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,19 +7,14 @@ from typing import Any
 import streamlit as st
 
 from sdstudio.schema import GeneratedImage
+from sdstudio.ui.component import component
 from sdstudio.ui.files import job_png_url
 from sdstudio.ui.pictures import model_label
 from sdstudio.workspace import Workspace
 
 CELL = 13
 """Least width of a picture in rem, where there is one model."""
-_HERE = Path(__file__).parents[1] / "components"
-_component = st.components.v2.component(
-    "sdstudio_compare",
-    html='<div class="compare"></div>',
-    css=(_HERE / "compare.css").read_text(encoding="utf-8"),
-    js=(_HERE / "compare.js").read_text(encoding="utf-8"),
-)
+_component = component("compare", html='<div class="compare"></div>')
 
 
 def side_by_side(
