@@ -68,6 +68,8 @@ def choose_dataset(datasets: Sequence[DatasetInfo]) -> str:
         put_in_address("image", "")
 
     names = [item.name for item in datasets]
+    if in_address("dataset") not in ("", *names):
+        st.toast("The dataset of this address is not here any more: another is shown.", icon=":material/link_off:")
     return st.selectbox("Dataset", names, key="dataset", bind="query-params", on_change=changed)
 
 

@@ -122,7 +122,7 @@ def show_steps(four: list[Step]) -> None:
                     if step.done:
                         st.badge("Done", color="green", icon=":material/check:")
                     elif step.page == following:
-                        st.badge("Next", color="primary")
+                        st.badge("Next", color="orange")
                 st.markdown(step.what)
                 st.caption(step.stands)
                 st.page_link(page_file(step.page), label=f"Open {step.title}", icon=":material/arrow_forward:")

@@ -4,20 +4,18 @@ import streamlit as st
 
 from sdstudio import jobs
 from sdstudio.ui.job_card import follow
-from sdstudio.ui.session import choose_job, in_address, put_in_address, told
+from sdstudio.ui.session import NEW, choose_job, in_address, put_in_address, say_gone, told
 from sdstudio.ui.train.compare import show_compare
 from sdstudio.ui.train.form import show_form
 from sdstudio.ui.train.run import show_after, show_run
 from sdstudio.workspace import Workspace, current_workspace
-
-NEW_RUN = "new"
 
 
 def main() -> None:
     workspace = current_workspace()
     st.title("Train")
     runs = jobs.list_jobs(workspace, "train")
-    if not runs or in_address("run") == NEW_RUN:
+    if not runs or in_address("run") == NEW:
         if runs:
             back()
         show_form(workspace)
@@ -37,6 +35,7 @@ def back() -> None:
 
 def show_one(workspace: Workspace) -> None:
     runs = jobs.list_jobs(workspace, "train")
+    say_gone(runs, "run", "The run")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run = choose_job(runs, "run", "Run")
         if len(runs) > 1 and st.button("Compare runs", icon=":material/stacked_line_chart:", key="compare-runs"):
@@ -48,7 +47,7 @@ def show_one(workspace: Workspace) -> None:
             type="primary",
             key="new-run",
             on_click=put_in_address,
-            args=("run", NEW_RUN),
+            args=("run", NEW),
         )
     with told():
         follow(workspace, run, lambda job: show_run(workspace, job))

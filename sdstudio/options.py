@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 Scalar = Literal["int", "float", "bool", "str"]
+ABBREVIATIONS = {"clip": "CLIP", "dora": "DoRA", "ema": "EMA", "lr": "LR", "snr": "SNR"}
+"""How words of field names are written on pages."""
 SCALARS: dict[type, Scalar] = {int: "int", float: "float", bool: "bool", str: "str"}
 
 
@@ -71,7 +73,7 @@ def describe(kind: type, prefix: str = "") -> list[Field]:
         fields.append(
             Field(
                 name=path,
-                label=item.name.replace("_", " ").capitalize(),
+                label=label_of(item.name),
                 type=scalar,
                 many=many,
                 default=item.default if item.default_factory is dataclasses.MISSING else item.default_factory(),
@@ -88,6 +90,13 @@ def describe(kind: type, prefix: str = "") -> list[Field]:
             )
         )
     return fields
+
+
+def label_of(name: str) -> str:
+    """'Min SNR gamma' for 'loop.min_snr_gamma'."""
+    words = name.rpartition(".")[2].split("_")
+    label = " ".join(ABBREVIATIONS.get(word, word) for word in words)
+    return label[:1].upper() + label[1:]
 
 
 def _without_none(hint: Any) -> Any:
@@ -178,13 +187,20 @@ def _metavar(item: Field) -> str:
 
 def _help(item: Field) -> str:
     default = " ".join(str(value) for value in item.default) if item.many else item.default
+    if isinstance(default, bool):
+        default = "on" if default else "off"
     shown = default is not dataclasses.MISSING and default not in ("", None) and not (item.zero and default == 0)
     facts = [f"default {default} {item.unit}".strip()] if shown else []
     if item.zero:
         nothing = "empty" if item.type == "str" else "0"
         facts.append(f"{'' if default else 'default '}{nothing}: {item.zero}")
     if item.low is not None and item.high is not None:
-        facts.append(f"{item.low:g} to {item.high:g}")
+        facts.append(f"{_plain(item.low)} to {_plain(item.high)}")
     elif item.low is not None:
-        facts.append(f"at least {item.low:g}")
+        facts.append(f"at least {_plain(item.low)}")
     return f"{item.help} ({'; '.join(facts)})" if facts else item.help
+
+
+def _plain(number: float) -> str:
+    """Whole numbers with all their digits, the others with the few that they have."""
+    return str(int(number)) if number == int(number) else f"{number:g}"

@@ -51,7 +51,7 @@ def test_more_pictures_come_as_one_scrolls_and_several_are_deleted(page: Page, a
     expect(page.get_by_text(f"{COUNT - 3} pictures")).to_be_visible()
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text(f"{COUNT} pictures")).to_be_visible()
-    page.get_by_label("Words of the prompt").fill("number 12")
+    page.get_by_label("Prompt contains").fill("number 12")
     page.keyboard.press("Enter")
     expect(cells).to_have_count(12)
     cells.first.click()

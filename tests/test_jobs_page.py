@@ -351,7 +351,8 @@ def test_a_job_is_shown_whole(workspace: Workspace, three: list[Job]) -> None:
     assert app.json[0].value and "a cat" in app.json[0].value
     app.button(key="back").click().run()
     assert "job" not in app.query_params and len(rows(app)) == 3
-    assert "There is no job" in open_page("jobs", job="20260101-000000-gone-0000").error[0].value
+    app = open_page("jobs", job="20260101-000000-gone-0000")
+    assert ["not here any more" in said.value for said in app.warning] == [True] and not app.error
 
 
 # ---------------------------------------------------------------- the indicator, the estimate, the picker

@@ -14,7 +14,9 @@ SMOOTHING = 0.9
 """Weight of what came before in the smoothed line (exponential moving average)."""
 POINTS = 600
 """A line is drawn through at most about this many steps: a browser shows no more."""
-HEIGHT, SMALL, WITH_LEGEND = 260, 110, 360
+HEIGHT, SMALL = 260, 110
+LEGEND, LEGEND_LINE, LEGEND_COLUMNS = 80, 20, 2
+"""Pixels that a legend takes below a chart, and that each of its lines takes, of so many names."""
 GREY = "#8F867B"
 """Seen on the light background and on the dark one."""
 
@@ -88,7 +90,8 @@ def compare_chart(runs: Mapping[str, Metrics], name: str, title: str) -> None:
         st.caption("None of these runs has this number.")
         return
     column = "smoothed" if name in ("loss", "grad_norm") else "value"
-    st.altair_chart(_lines(pandas.concat(tables), column, title, WITH_LEGEND, legend=True), width="stretch")
+    height = _height_with_legend(len(tables))
+    st.altair_chart(_lines(pandas.concat(tables), column, title, height, legend=True), width="stretch")
 
 
 def metric_chart(rows: Sequence[Mapping[str, Any]], marks: Mapping[str, float], title: str, better: str) -> None:
@@ -103,10 +106,10 @@ def metric_chart(rows: Sequence[Mapping[str, Any]], marks: Mapping[str, float], 
         return
     alt = _altair()
     table = pandas.DataFrame(rows)
-    several = table["run"].nunique() > 1
-    legend = alt.Legend(title=None, orient="bottom", columns=2, labelLimit=360) if several else None
+    runs = table["run"].nunique()
+    legend = _legend() if runs > 1 else None
     colour = alt.Color("run:N", legend=legend, sort=None)
-    base = alt.Chart(table, height=WITH_LEGEND if several else HEIGHT).encode(_step(), colour)
+    base = alt.Chart(table, height=_height_with_legend(runs) if runs > 1 else HEIGHT).encode(_step(), colour)
     named = f"{title} ({better} is better)"
     chart = base.mark_line(strokeWidth=2, point=True).encode(
         _value(named),
@@ -146,17 +149,24 @@ def front_chart(rows: Sequence[Mapping[str, Any]], across: str, up: str) -> None
 
 def _lines(table: "pandas.DataFrame", column: str, title: str, height: int, legend: bool) -> "altair.Chart":
     alt = _altair()
-    below = alt.Legend(title=None, orient="bottom", columns=2, labelLimit=360) if legend else None
     return (
         alt.Chart(table, height=height)
         .mark_line(strokeWidth=2)
         .encode(
             _step("Step" if title else ""),
             _value(title, column),
-            alt.Color("name:N", legend=below, sort=None),
+            alt.Color("name:N", legend=_legend() if legend else None, sort=None),
             tooltip=[alt.Tooltip("name:N", title="Run"), *_tooltip(column)],
         )
     )
+
+
+def _legend() -> "altair.Legend":
+    return _altair().Legend(title=None, orient="bottom", columns=LEGEND_COLUMNS, labelLimit=360)
+
+
+def _height_with_legend(names: int) -> int:
+    return HEIGHT + LEGEND + LEGEND_LINE * -(-names // LEGEND_COLUMNS)
 
 
 def _altair() -> Any:
@@ -173,7 +183,10 @@ def _step(title: str = "Step") -> "altair.X":
 def _value(title: str, column: str = "value") -> "altair.Y":
     alt = _altair()
     return alt.Y(
-        f"{column}:Q", title=title or None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5 if title else 3)
+        f"{column}:Q",
+        title=title or None,
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(tickCount=5 if title else 3, format="~g"),
     )
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import streamlit as st
 
 from sdstudio.schema import Job, UserError
-from sdstudio.ui.text import at, literal
+from sdstudio.ui.text import at, isolated, literal
 
+NEW = "new"
+"""What the address says in the place of a job's id while the form for another one is shown."""
 _PAGES = Path(__file__).resolve().parents[2] / "pages"
 
 
@@ -38,6 +40,14 @@ def put_in_address(name: str, value: str) -> None:
         st.query_params.pop(name, None)
 
 
+def say_gone(jobs: Sequence[Job], name: str, what: str) -> None:
+    """Say once, in passing, that the address names as `name` what is not among `jobs`, so that another is shown."""
+    wanted = in_address(name)
+    if wanted and wanted not in {job.id for job in jobs}:
+        put_in_address(name, "")
+        st.toast(f"{what} of this address is not here any more: the newest is shown.", icon=":material/link_off:")
+
+
 def choose_job(jobs: Sequence[Job], name: str, label: str) -> str:
     """A picker over `jobs` whose choice is kept in the address as `name`; returns an id, '' when there is none.
 
@@ -45,13 +55,14 @@ def choose_job(jobs: Sequence[Job], name: str, label: str) -> str:
     """
     if not jobs:
         return ""
-    titles = {job.id: f"{job.title or job.kind} · {at(job.created)}" for job in jobs}
+    titles = {job.id: f"{isolated(job.title or job.kind)} · {at(job.created)}" for job in jobs}
     key = f"choose-{name}"
     wanted = in_address(name)
     if wanted in titles and st.session_state.get(key) != wanted:
         st.session_state[key] = wanted
 
     def chosen() -> None:
-        put_in_address(name, st.session_state[key])
+        if in_address(name) != NEW:  # a picker that has left the page may still report its value
+            put_in_address(name, st.session_state[key])
 
     return st.selectbox(label, list(titles), format_func=titles.__getitem__, key=key, on_change=chosen) or ""

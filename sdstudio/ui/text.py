@@ -10,6 +10,7 @@ from sdstudio.words import size as size
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
 _ADDRESS = re.compile(r"(?<!\w)(?=https?://|www\.|[-.\w+]+@[-\w]+\.)", re.IGNORECASE)
+_RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
 _NO_LINK = "\N{WORD JOINER}"
 """Before an address: Markdown makes it a link, escaped or not, unless what comes before is neither space nor sign."""
 
@@ -17,6 +18,11 @@ _NO_LINK = "\N{WORD JOINER}"
 def literal(text: str) -> str:
     """`text` with every Markdown character escaped, for labels and messages that Streamlit would interpret."""
     return _MARKDOWN.sub(r"\\\1", _ADDRESS.sub(_NO_LINK, text))
+
+
+def isolated(text: str) -> str:
+    """`text` for a line with other words: what it holds of Arabic or Hebrew does not turn what stands beside it."""
+    return f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}" if _RIGHT_TO_LEFT.search(text) else text
 
 
 def changed(before: str, after: str) -> str:

@@ -29,6 +29,7 @@ DOWNLOADS = (
     ("table.tex", "Table as LaTeX", "text/x-tex"),
     ("table.md", "Table as Markdown", "text/markdown"),
 )
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def show_log(job: Job) -> None:
@@ -101,7 +102,8 @@ def cell_text(cell: MetricResult | None, results: Sequence[MetricResult]) -> str
         return "refused, see below"
     places = decimals([result.value or 0.0 for result in results if result.metric == cell.metric])
     interval = interval_text(cell.interval, places)
-    return " ".join(part for part in (f"{cell.value:.{places}f}", interval, f"(N {count_text(cell)})") if part)
+    parts = (f"{cell.value:.{places}f}", interval, f"(N {count_text(cell)})")
+    return " ".join(part.replace(" ", NO_BREAK) for part in parts if part)
 
 
 def show_flags(results: Sequence[MetricResult]) -> None:

@@ -8,20 +8,19 @@ from sdstudio.results.judging import judged
 from sdstudio.ui.evaluate.comparison import show_evaluation, show_log
 from sdstudio.ui.evaluate.setting_up import show_form
 from sdstudio.ui.job_card import follow
-from sdstudio.ui.session import choose_job, in_address, put_in_address, told
+from sdstudio.ui.session import NEW, choose_job, in_address, put_in_address, say_gone, told
 from sdstudio.workspace import Workspace
-
-NEW_TABLE = "new"
 
 
 def show(workspace: Workspace) -> None:
     tables = jobs.list_jobs(workspace, "evaluate")
-    if not tables or in_address("table") == NEW_TABLE:
+    if not tables or in_address("table") == NEW:
         if tables and st.button("Back to the comparisons", icon=":material/arrow_back:", key="back"):
             put_in_address("table", "")
             st.rerun()
         show_form(workspace)
         return
+    say_gone(tables, "table", "The comparison")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         table = choose_job(tables, "table", "Comparison")
         st.button(
@@ -30,7 +29,7 @@ def show(workspace: Workspace) -> None:
             type="primary",
             key="new-table",
             on_click=put_in_address,
-            args=("table", NEW_TABLE),
+            args=("table", NEW),
         )
     with told():
         follow(workspace, table, lambda job: show_log(job))

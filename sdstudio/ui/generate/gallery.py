@@ -62,7 +62,10 @@ def show(workspace: Workspace) -> None:
 def _filters(workspace: Workspace) -> Query:
     runs = {job.id: job.title or job.id for job in jobs.list_jobs(workspace, "train")}
     with st.grid(columns="auto", min_column_width=190, vertical_alignment="bottom"):
-        text = st.text_input("Words of the prompt", key=f"{KEY}.text", persist_state="session")
+        text = st.text_input(
+            "Prompt contains", type="search", key=f"{KEY}.text", live="300ms", placeholder="Any words",
+            persist_state="session",
+        )  # fmt: skip
         place = st.selectbox(
             "Where from",
             [EVERYWHERE, *PLACES],
@@ -75,14 +78,14 @@ def _filters(workspace: Workspace) -> Query:
             list(runs),
             index=None,
             format_func=lambda name: runs.get(name, name),
-            placeholder="any model",
+            placeholder="Any model",
             key=f"{KEY}.run",
             persist_state="session",
         )
         rating = st.selectbox(
             "Rated at least",
             range(6),
-            format_func=lambda stars: "★" * stars or "any",
+            format_func=lambda stars: "★" * stars or "Any",
             key=f"{KEY}.rating",
             persist_state="session",
         )
@@ -135,7 +138,7 @@ def _actions(workspace: Workspace, query: Query, page: Page) -> None:
                     on_click=_mark_all, args=(workspace, chosen, "deleted"),
                 )  # fmt: skip
         if not query.deleted:
-            box = st.popover("Take out", icon=":material/ios_share:", key=f"{KEY}.out", on_change="rerun")
+            box = st.popover("Export", icon=":material/ios_share:", key=f"{KEY}.out", on_change="rerun")
             if box.open:
                 with box:
                     _take_out(workspace, _meant(workspace, query, chosen))

@@ -51,7 +51,7 @@ def facts(image: GeneratedImage) -> dict[str, list[str]]:
         "Steps": str(settings.steps),
         "Guidance scale": f"{settings.guidance_scale:g}",
         "Sampler": sampler_label(settings.scheduler) or "the model's own",
-        "Clip skip": str(settings.clip_skip or ""),
+        "CLIP skip": str(settings.clip_skip or ""),
         "Guidance": "" if settings.guidance == "plain" else settings.guidance.replace("_", " "),
         "Checkpoint": image.checkpoint_hash[:10],
     }

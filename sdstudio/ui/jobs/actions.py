@@ -71,7 +71,7 @@ def move_buttons(workspace: Workspace, job: Job, is_first: bool, is_last: bool) 
     """Up, down, and a menu with the rest."""
     for to, icon, at_end in (("up", "arrow_upward", is_first), ("down", "arrow_downward", is_last)):
         st.button(
-            "",
+            to.capitalize(),
             key=f"{to}-{job.id}",
             icon=f":material/{icon}:",
             type="tertiary",
@@ -89,7 +89,7 @@ def move_buttons(workspace: Workspace, job: Job, is_first: bool, is_last: bool) 
         else:
             carry_out(jobs.move, workspace, job.id, "first" if choice == FIRST else "last")
 
-    st.menu_button("", [FIRST, LAST, OUT], key=key, icon=":material/more_vert:", type="tertiary", on_click=chosen)
+    st.menu_button("More", [FIRST, LAST, OUT], key=key, icon=":material/more_vert:", type="tertiary", on_click=chosen)
 
 
 def ended_menu(workspace: Workspace, job: Job) -> None:
@@ -102,7 +102,7 @@ def ended_menu(workspace: Workspace, job: Job) -> None:
         else:
             carry_out(begin, workspace, job, AGAIN)
 
-    st.menu_button("", [AGAIN, DELETE], key=key, icon=":material/more_vert:", type="tertiary", on_click=chosen)
+    st.menu_button("More", [AGAIN, DELETE], key=key, icon=":material/more_vert:", type="tertiary", on_click=chosen)
     _ask_for_token(workspace, job, AGAIN)
 
 

@@ -21,12 +21,15 @@ def show_job(workspace: Workspace, job_id: str) -> None:
     put_in_address("job", job_id)  # a link within the same page does not, and a reload would lead elsewhere
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("All jobs", key="back", icon=":material/arrow_back:", on_click=put_in_address, args=("job", ""))
-        with told():
+        try:
             job = jobs.get_job(workspace, job_id)
-            with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
-                result_link(job)
-                if not is_live(job):
-                    ended_menu(workspace, job)
+        except UserError:
+            st.warning("This job is not here any more: it may lie in the trash.", icon=":material/delete:")
+            return
+        with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
+            result_link(job)
+            if not is_live(job):
+                ended_menu(workspace, job)
     with told():
         follow(workspace, job_id, show_details)
 

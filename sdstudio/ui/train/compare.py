@@ -5,15 +5,16 @@ from typing import Any
 
 import streamlit as st
 
-from sdstudio import jobs
+from sdstudio import jobs, registry
 from sdstudio.models import list_checkpoints
+from sdstudio.options import label_of
 from sdstudio.schema import Job
-from sdstudio.training.sweeps import differences, list_sweeps, short_name
+from sdstudio.training.sweeps import differences, list_sweeps
 from sdstudio.ui.charts import Metrics, compare_chart, series
 from sdstudio.ui.job_card import POLL_SECONDS, is_live
 from sdstudio.ui.jobs.describe import title_of
 from sdstudio.ui.session import in_address, page_file, put_in_address
-from sdstudio.ui.text import at, count, literal
+from sdstudio.ui.text import at, count, isolated, literal
 from sdstudio.workspace import Workspace, read_json
 
 KEY = "train.compare"
@@ -96,7 +97,7 @@ def labels_of(runs: Sequence[Job]) -> dict[str, str]:
     """Titles, with the time where two runs share one."""
     titles = [title_of(job) for job in runs]
     return {
-        job.id: title if titles.count(title) == 1 else f"{title} · {at(job.created)}"
+        job.id: title if titles.count(title) == 1 else f"{isolated(title)} · {at(job.created)}"
         for job, title in zip(runs, titles, strict=True)
     }
 
@@ -110,7 +111,7 @@ def show_table(runs: Mapping[str, Job], metrics: Mapping[str, Metrics]) -> None:
     differ = {path: row for path, row in differences(configs).items() if path != "snapshot"}
     for label, job in runs.items():
         line: dict[str, Any] = {"Run": literal(label), "State": job.state, "Steps": f"{job.done:,} of {job.total:,}"}
-        line |= {literal(_heading(path)): literal(_text(row[label])) for path, row in differ.items()}
+        line |= {literal(label_of(path)): literal(_text(path, row[label])) for path, row in differ.items()}
         loss, measured = series(metrics[label], "loss"), series(metrics[label], "val_loss")
         line["Loss (smoothed)"] = "" if loss.empty else f"{loss['smoothed'].iloc[-1]:.4f}"
         if any(not series(other, "val_loss").empty for other in metrics.values()):
@@ -121,11 +122,10 @@ def show_table(runs: Mapping[str, Job], metrics: Mapping[str, Metrics]) -> None:
         st.caption("All settings of these runs are the same.")
 
 
-def _heading(path: str) -> str:
-    return short_name(path).replace("_", " ").capitalize()
-
-
-def _text(value: Any) -> str:
+def _text(path: str, value: Any) -> str:
+    if path == "method":
+        method = registry.load("sdstudio.methods").get(value)
+        return method.label if method else str(value)
     if isinstance(value, float):
         return f"{value:g}"
     return "" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

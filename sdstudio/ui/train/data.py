@@ -85,6 +85,7 @@ def mix_form(others: Sequence[str]) -> dict[str, Any]:
             "Mix in",
             list(others),
             key=key,
+            placeholder="No further dataset",
             persist_state="session",
             help="Their pictures are learned too, or, as regularisation, are what must not be forgotten.",
         )
