@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,11 @@ def write_checkpoint(
         temporary.mkdir(parents=True)
         save(temporary)
         write_json(temporary / CHECKPOINT_FILE, to_json(checkpoint))
-        _seal(temporary)
-        if save_state:
-            save_state(temporary / STATE_FOLDER)
+        with ThreadPoolExecutor() as threads:  # the disk takes the one while the other is written
+            sealed = threads.submit(_seal, temporary)
+            if save_state:
+                save_state(temporary / STATE_FOLDER)
+            sealed.result()
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
         sync_folder(folder.parent)
@@ -63,13 +66,17 @@ def write_checkpoint(
 def _seal(folder: Path) -> None:
     """Make the folder's files durable and write the manifest of their sha256."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    for path in files:
-        path.chmod(0o644)
-        _sync(path)
-    write_json(folder / MANIFEST_FILE, {"files": {path.name: sha256_file(path) for path in files}})
+    with ThreadPoolExecutor() as threads:  # hashes are made while the disk is waited for
+        synced = threads.map(_sync, files)
+        digests = list(threads.map(sha256_file, files))
+        list(synced)
+    write_json(
+        folder / MANIFEST_FILE, {"files": {path.name: digest for path, digest in zip(files, digests, strict=True)}}
+    )
 
 
 def _sync(path: Path) -> None:
+    path.chmod(0o644)
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
@@ -168,15 +175,14 @@ def tidy(run_folder: Path, keep: Callable[[int], bool], with_state: int = 0) -> 
     Nothing is removed unless the newest checkpoint is whole. Returns the steps removed.
     """
     folders = sorted((run_folder / "checkpoints").glob("step-*"))
-    if not folders or damage(folders[-1]) or state_damage(folders[-1]):
-        return []
     removed = [folder for folder in folders[:-1] if not keep(_step(folder))]
-    for folder in removed:
-        _remove(folder)
     kept = [folder for folder in folders if folder not in removed]
-    for folder in kept[:-with_state] if with_state else ():
-        if (folder / STATE_FOLDER).exists():
-            _remove(folder / STATE_FOLDER)
+    states = [folder / STATE_FOLDER for folder in (kept[:-with_state] if with_state else ())]
+    unwanted = [*removed, *(state for state in states if state.exists())]
+    if not unwanted or damage(folders[-1]) or state_damage(folders[-1]):
+        return []
+    for folder in unwanted:
+        _remove(folder)
     return [_step(folder) for folder in removed]
 
 
