@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -89,7 +89,18 @@ def sign_flip_test(differences: Sequence[float], rounds: int = 9999, seed: int =
         return None
     observed = abs(values.sum()) - 1e-12 * np.abs(values).sum()
     if len(values) <= 13:
-        signs = 1 - 2 * ((np.arange(2 ** len(values))[:, None] >> np.arange(len(values))) & 1)
-        return float(np.mean(np.abs(signs @ values) >= observed))
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(rounds, len(values)))
+        return float(np.mean(np.abs(_all_signs(len(values)) @ values) >= observed))
+    signs = _random_signs(len(values), rounds, seed)
     return float((np.sum(np.abs(signs @ values) >= observed) + 1) / (rounds + 1))
+
+
+@lru_cache(maxsize=4)
+def _all_signs(count: int) -> np.ndarray:
+    """(2ⁿ, n): every way to sign n differences; a table of many rows asks for the same in each of its tests."""
+    return 1.0 - 2.0 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
+
+
+@lru_cache(maxsize=4)
+def _random_signs(count: int, rounds: int, seed: int) -> np.ndarray:
+    """(rounds, n) signs."""
+    return np.random.default_rng(seed).choice([-1.0, 1.0], size=(rounds, count))

@@ -165,8 +165,11 @@ def styled(board: Board, lines: Sequence[Line], metrics: Sequence[Metric], ranki
     styler = pandas.DataFrame(data).style
     for name, column in texts.items():
         styler.apply(lambda _, found=looks[name]: found, subset=[name])
-        for row, text in enumerate(column):
-            styler.format(lambda _, text=text: text, subset=pandas.IndexSlice[[row], [name]], na_rep=text)
+        by_value = dict(zip(data[name], column, strict=True))
+        styler.format(by_value.get, subset=[name])
+        for row, (value, text) in enumerate(zip(data[name], column, strict=True)):
+            if by_value.get(value) != text:  # no number, or that of another row; each such call takes a millisecond
+                styler.format(lambda _, text=text: text, subset=pandas.IndexSlice[[row], [name]], na_rep=text)
     for name, (_, show) in FIGURES.items():
         if name in data:
             styler.format(show, subset=[name], na_rep="")
