@@ -1,35 +1,26 @@
 """The pages over a small real workspace: pytest tests/test_pages.py"""
 
-import io
 import os
 import subprocess
 import sys
-import tomllib
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from PIL import Image, ImageDraw
-from starlette.applications import Starlette
-from starlette.testclient import TestClient
+from cats import HOSTILE, captions, four_cats, ids, picture
 from streamlit.testing.v1 import AppTest
 from studio_pages import MAIN, ROOT, open_page, words
 
 from sdstudio import jobs
 from sdstudio.datasets import DatasetStore, create_dataset
-from sdstudio.datasets.query import Query
 from sdstudio.datasets.trying import TRIES_FILE, TriedCaption
 from sdstudio.jobs.folder import read_state, write_state
-from sdstudio.schema import CaptionConfig, GenerateConfig, PushConfig, TrainConfig, UserError, from_json, to_json
-from sdstudio.ui import captioning, files
-from sdstudio.ui.captioning import Answer, Edit, Message
+from sdstudio.schema import CaptionConfig, PushConfig, TrainConfig, from_json, to_json
 from sdstudio.ui.gallery import Item, gallery
-from sdstudio.ui.text import ago, count, duration, literal
+from sdstudio.ui.text import literal
 from sdstudio.workspace import Workspace, read_json, write_json
 
 PAGES = ("home", "annotate", "train", "generate", "evaluate", "jobs")
-HOSTILE = "a **bold** ![x](http://elsewhere.example/x.png) <b>face</b>"
 
 
 @pytest.fixture
@@ -39,19 +30,7 @@ def workspace(quiet_workspace: Workspace) -> Workspace:
 
 @pytest.fixture
 def store(workspace: Workspace) -> DatasetStore:
-    """Four pictures: three with a caption, the first of them hostile, and one without."""
-    dataset = create_dataset(workspace, "cats", "Four cats.")
-    for index, caption in enumerate([HOSTILE, "a cat on a mat", "a cat in a hat", ""]):
-        dataset.add(picture(index), f"cat-{index}.png", caption)
-    return dataset
-
-
-def picture(shade: int, side: int = 64) -> bytes:
-    image = Image.new("RGB", (side, side), (40 * shade, 90, 160))
-    ImageDraw.Draw(image).ellipse((8 + shade, 8, 50, 50), fill=(250, 210, 60))
-    memory = io.BytesIO()
-    image.save(memory, "PNG")
-    return memory.getvalue()
+    return four_cats(workspace)
 
 
 # ---------------------------------------------------------------- what a person sees
@@ -316,198 +295,3 @@ def test_no_page_loads_torch(workspace: Workspace, store: DatasetStore, page: st
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip().splitlines()[-1] == "[]"
-
-
-# ---------------------------------------------------------------- the caption editor's messages
-
-
-def edit(store: DatasetStore, place: int, caption: str | None = None, approve: bool = False, version: int = -1) -> Edit:
-    image = store.images()[place]
-    words = image.caption if caption is None else caption
-    return Edit(image.id, image.version if version < 0 else version, words, approve)
-
-
-def tell(store: DatasetStore, shows: int, *edits: Edit, ask: captioning.Ask = "", place: int = 0) -> Answer:
-    """Send one message about the picture that is shown; answered with what became of it."""
-    image = store.images()[shows]
-    message = Message(store.name, 1, image.id, list(edits), ask, image.id, image.version, place)
-    return captioning.act(store, Query(), message)
-
-
-def ids(store: DatasetStore) -> list[str]:
-    return [image.id for image in store.images()]
-
-
-def captions(store: DatasetStore) -> list[str]:
-    return [image.caption for image in store.images()]
-
-
-def test_captions_land_on_the_pictures_they_were_written_for(store: DatasetStore) -> None:
-    answer = tell(store, 3, edit(store, 1, "  a cat\non a chair "), edit(store, 0, "the first"))
-    assert captions(store) == ["the first", "a cat on a chair", "a cat in a hat", ""]
-    assert answer.shows == ids(store)[3]
-    assert [outcome.version for outcome in answer.outcomes] == [image.version for image in store.images()[1::-1]]
-    assert store.images()[1].state == "modified"
-
-
-def test_a_message_that_comes_twice_writes_once(store: DatasetStore) -> None:
-    again = edit(store, 1, "written once")
-    first, second = tell(store, 1, again), tell(store, 1, again)
-    assert first.outcomes == second.outcomes
-    assert [entry.action for entry in store.history(again.id)] == ["add", "edit"]
-
-
-def test_a_message_without_a_change_writes_nothing(store: DatasetStore) -> None:
-    before = store.images()
-    for ask in ("", "next", "previous", "unreviewed", "jump"):
-        tell(store, 1, edit(store, 1), ask=ask, place=2)
-    assert store.images() == before
-
-
-def test_the_second_of_two_tabs_is_told_and_overwrites_nothing(store: DatasetStore) -> None:
-    stale = edit(store, 1, "from the second tab")
-    tell(store, 1, edit(store, 1, "from the first tab"))
-    [outcome] = tell(store, 1, stale).outcomes
-    assert outcome.conflict and outcome.theirs == "from the first tab"
-    assert store.images()[1].caption == "from the first tab"
-    [kept] = tell(store, 1, edit(store, 1, "mine after all", version=outcome.version)).outcomes
-    assert not kept.conflict and store.images()[1].caption == "mine after all"
-
-
-def test_asking_for_another_picture(store: DatasetStore) -> None:
-    order = ids(store)
-    assert tell(store, 1, ask="next").shows == order[2]
-    assert tell(store, 1, ask="previous").shows == order[0]
-    last = tell(store, 3, ask="next")
-    assert last.shows == order[3] and last.note
-    assert [tell(store, 1, ask="jump", place=place).shows for place in (-5, 3, 99)] == [order[0], order[2], order[3]]
-    tell(store, 1, edit(store, 2, "mine"), edit(store, 3, "mine too"))
-    assert tell(store, 1, ask="unreviewed").shows == order[0]
-
-
-def test_approve_undo_and_redo(store: DatasetStore) -> None:
-    tell(store, 1, edit(store, 1, "better", approve=True))
-    assert (store.images()[1].caption, store.images()[1].state) == ("better", "approved")
-    assert tell(store, 1, ask="undo").note and tell(store, 1, ask="undo").note
-    assert (store.images()[1].caption, store.images()[1].state) == ("a cat on a mat", "not modified")
-    assert "nothing to undo" in tell(store, 1, ask="undo").error
-    tell(store, 1, ask="redo")
-    assert (store.images()[1].caption, store.images()[1].state) == ("better", "modified")
-    [nothing] = tell(store, 3, edit(store, 3, approve=True)).outcomes
-    assert nothing.error and store.images()[3].state == "not modified"
-
-
-def test_an_undo_of_what_somebody_else_wrote_is_refused(store: DatasetStore) -> None:
-    image = store.images()[1]
-    store.set_caption(image.id, "from elsewhere", "person:other", image.version)
-    message = Message(store.name, 1, image.id, ask="undo", id=image.id, version=image.version)
-    assert "changed elsewhere" in captioning.act(store, Query(), message).error
-    assert store.images()[1].caption == "from elsewhere"
-
-
-def test_delete_shows_the_next_and_can_be_taken_back(store: DatasetStore) -> None:
-    order = ids(store)
-    answer = tell(store, 1, ask="delete")
-    assert (answer.shows, answer.deleted, ids(store)) == (order[2], order[1], [order[0], *order[2:]])
-    back = captioning.act(store, Query(), Message(store.name, 2, order[2], ask="restore", id=answer.deleted))
-    assert back.shows == order[1] and ids(store) == order
-    tell(store, 0, ask="exclude")
-    assert store.images()[0].excluded and store.images()[0].caption == HOSTILE
-
-
-def test_the_window_holds_a_picture_that_left_the_filter_at_its_place(store: DatasetStore) -> None:
-    order = ids(store)
-    tell(store, 1, edit(store, 1, "mine"))
-    window = captioning.window(store, Query(state="not modified"), order[1])
-    assert [image.id for image in window.images] == order
-    assert (window.index, window.total) == (None, 3)
-    inside = captioning.window(store, Query(state="not modified"), order[2])
-    assert [image.id for image in inside.images] == [order[0], *order[2:]]
-    assert (inside.index, inside.total) == (1, 3)
-
-
-def test_a_message_of_another_shape_is_refused() -> None:
-    with pytest.raises(UserError, match="ask"):
-        from_json(Message, {"dataset": "cats", "number": 1, "shows": "x", "ask": "format the disk"})
-
-
-# ---------------------------------------------------------------- the door for pictures
-
-
-@pytest.fixture
-def client(workspace: Workspace) -> Iterator[TestClient]:
-    with TestClient(Starlette(routes=files.routes()), base_url="http://127.0.0.1") as client:
-        yield client
-
-
-def test_pictures_and_thumbnails_are_served_by_sha256(store: DatasetStore, client: TestClient) -> None:
-    image = store.images()[0]
-    store.add(picture(3, 600), "large.png")
-    large = store.images()[-1]
-    whole, thumb = client.get(files.picture_url("cats", image.id)), client.get(files.thumb_url("cats", large.id))
-    assert whole.status_code == 200 and whole.headers["content-type"] == "image/png"
-    assert whole.content == store.image_path(image.id).read_bytes()
-    assert thumb.status_code == 200 and thumb.headers["content-type"] == "image/jpeg"
-    assert "immutable" in thumb.headers["cache-control"]
-
-
-def test_tokens_are_counted_while_a_caption_is_written(store: DatasetStore, client: TestClient) -> None:
-    url = files.tokens_url("cats")
-    few, many = client.post(url, content="a cat").json(), client.post(url, content="a cat " * 100).json()
-    assert (few["count"], few["cut"]) == (4, "") and few["limit"] == many["limit"] == store.tokenizer().limit
-    assert many["count"] == 202 and many["cut"].endswith("a cat ")
-    assert client.post(files.tokens_url("dogs"), content="a dog").status_code == 404
-    assert client.post(url, content="x" * 200_000).status_code == 413
-    assert client.post(url, content="a cat", headers={"host": "evil.example"}).status_code == 403
-
-
-def test_only_pictures_of_jobs_are_served(workspace: Workspace, store: DatasetStore, client: TestClient) -> None:
-    job = jobs.submit(workspace, "generate", GenerateConfig(prompts=["a cat"]))
-    (job.folder / "one two.png").write_bytes(picture(1))
-    assert client.get(files.job_png_url(workspace, job.folder / "one two.png")).content == picture(1)
-    (job.folder / "link.png").symlink_to(store.folder / "captions.db")
-    secret = f"/files/images/{job.id}"
-    for path in (
-        f"{secret}/config.json",
-        f"{secret}/link.png",
-        f"{secret}/missing.png",
-        f"{secret}/..%2f..%2fdatasets%2fcats%2fcaptions.db",
-        f"/files/thumbs/cats/{'0' * 64}",
-        "/files/pictures/cats/..%2f..%2fcaptions.db",
-        "/files/pictures/..%2fcats/x",
-        "/files/tasks/x/y.png",
-        "/files/datasets/cats/images/x.png",
-    ):
-        assert client.get(path).status_code == 404, path
-
-
-def test_a_foreign_host_name_gets_no_picture(store: DatasetStore, client: TestClient) -> None:
-    url = files.thumb_url("cats", store.images()[0].id)
-    assert client.get(url, headers={"host": "evil.example"}).status_code == 403
-
-
-def test_the_defaults_are_safe() -> None:
-    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
-    server = config["server"]
-    assert server["address"] == "127.0.0.1" and set(server["allowedHosts"]) == {"127.0.0.1", "localhost"}
-    assert server["enableXsrfProtection"] and server["xsrfCookieSameSite"] == "strict"
-    assert server["fileWatcherType"] == "none" and server["headless"] and server["maxUploadSize"] == 50
-    assert config["browser"]["gatherUsageStats"] is False
-    assert config["client"]["showErrorDetails"] == "none"
-
-
-# ---------------------------------------------------------------- words
-
-
-def test_words_of_people_are_escaped() -> None:
-    assert literal("a *b* [c](d) :red[e] $f$ `g`") == r"a \*b\* \[c\]\(d\) \:red\[e\] \$f\$ \`g\`"
-
-
-def test_counts_and_spans_read_well() -> None:
-    assert (count(1, "picture"), count(1200, "picture"), count(2, "batch", "batches")) == (
-        "1 picture",
-        "1,200 pictures",
-        "2 batches",
-    )
-    assert (duration(41.6), duration(125), duration(7500)) == ("42 s", "2 min 5 s", "2 h 5 min")
-    assert ago(0).endswith("days ago")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sdstudio.ui.text import ago, literal
 from sdstudio.words import count, duration, first_line, size
 
 
@@ -24,3 +25,11 @@ def test_bytes_and_seconds_in_words() -> None:
 )
 def test_an_error_in_one_line(said: str, line: str) -> None:
     assert first_line(OSError(said)) == line
+
+
+def test_words_of_people_are_escaped() -> None:
+    assert literal("a *b* [c](d) :red[e] $f$ `g`") == r"a \*b\* \[c\]\(d\) \:red\[e\] \$f\$ \`g\`"
+
+
+def test_what_was_long_ago_is_told_in_days() -> None:
+    assert ago(0).endswith("days ago")
