@@ -235,9 +235,7 @@ def write_dino(folder: Path, kind: str) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize(("kind", "label"), [("vit", "DINO (16-d"), ("dinov2", "DINOv2 (16-d")])
-def test_dino_is_the_class_token_of_the_stock_model(
-    kind: str, label: str, files: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_dino_is_the_class_token_of_the_stock_model(kind: str, label: str, files: list[Path], tmp_path: Path) -> None:
     model = write_dino(tmp_path / "weights/dino", kind)
     encoder = dino.load(tmp_path / "weights", "cpu")
     assert encoder.label.startswith(label) and "28×28 px" in encoder.preprocessing

@@ -26,7 +26,6 @@ from sdstudio.schema import MetricResult, ModelRef, Protocol, SampleSettings, Us
 from sdstudio.workspace import Workspace, write_json
 
 KID = registry.load("sdstudio.metrics")["kid"]
-SCORE = registry.load("sdstudio.metrics")["clip_score"]
 
 
 def cell(model: str, value: float | None, **changes: object) -> MetricResult:

@@ -32,11 +32,6 @@ def to_tensor(pixels: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
-def to_pixels(tensor: torch.Tensor) -> np.ndarray:
-    """float (B, 3, H, W) in [-1, 1] to uint8 (B, H, W, 3)."""
-    return tensor.float().clamp(-1, 1).add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
 def scenes(seed: int, count: int, **constraints: object) -> list[Scene]:
     rng = random.Random(seed)
     return [random_scene(rng, **constraints) for _ in range(count)]  # type: ignore[arg-type]

@@ -1,6 +1,5 @@
 """Which pictures are shown, in which order: widgets that live in the address, and the query they make."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -92,13 +91,6 @@ def show_all() -> None:
     for name in ("page", "check"):
         st.query_params.pop(name, None)
     st.session_state.pop("page", None)
-
-
-def put(state: str = "All", only: Sequence[str] = ()) -> None:
-    """Set the filters to these, for a click that leads to the pictures concerned. For callbacks only."""
-    show_all()
-    st.session_state["state"] = state
-    st.session_state["only"] = list(only)
 
 
 def search(pattern: str) -> None:
