@@ -132,27 +132,26 @@ def _add_checkpoint(ws: Workspace, run: str, method: str, step: int, rng: random
     write_json(place / "checkpoint.json", to_json(record))
     write_json(place / "manifest.json", {"files": {path.name: sha256_file(path) for path in place.iterdir()}})
     ref = place.relative_to(ws.root).as_posix()
-    for index in range(2):
-        _draw(ws.runs / run / f"samples/step-{step:06d}", f"{index:02d}.png", ModelRef(checkpoint=ref), rng)
+    for index, prompt in enumerate(("asim, a sad man on a beach", "asim, a red car in a city at night")):
+        _draw(ws.runs / run / f"samples/step-{step:06d}", f"{index:02d}.png", ModelRef(checkpoint=ref), rng, prompt)
     return ref
 
 
-def _draw(folder: Path, file: str, model: ModelRef, rng: random.Random, prompt: str = "") -> None:
-    scene = random_scene(rng)
+def _draw(folder: Path, file: str, model: ModelRef, rng: random.Random, prompt: str) -> None:
     image = GeneratedImage(
-        file=file, prompt=prompt or f"asim, {full_caption(scene)}", negative_prompt="blurry", seed=rng.randrange(10**6),
+        file=file, prompt=prompt, negative_prompt="blurry", seed=rng.randrange(10**6),
         model=model, checkpoint_hash="", settings=SampleSettings(), width=64, height=64,
     )  # fmt: skip
-    write_image(folder, image, render(scene), PngInfo())
+    write_image(folder, image, render(random_scene(rng)), PngInfo())
 
 
 def add_batch(ws: Workspace, number: int, ref: str, rng: random.Random) -> None:
     """A finished job of generation, its pictures drawn from seeds."""
     folder = ws.images / f"202611{number % 28 + 1:02d}-130000-pictures-{number:04d}"
     model = ModelRef(checkpoint=ref, label=f"{TITLES[number % len(TITLES)]}, step {ref[-6:].lstrip('0')}")
-    prompt = CAPTIONS[number % 9] if number % 3 == 0 else ""
-    config = GenerateConfig(models=[model], prompts=[prompt or "asim, a cat"], count=PER_BATCH)
-    _job(folder, "generate", "", _created(number, BATCHES, 1), config)
+    prompt = CAPTIONS[number % 9] if number % 3 == 0 else "asim, a happy cat on the moon"
+    config = GenerateConfig(models=[model], prompts=[prompt], count=PER_BATCH)
+    _job(folder, "generate", prompt, _created(number, BATCHES, 1), config)
     for index in range(PER_BATCH):
         _draw(folder, f"{index:03d}.png", model, rng, prompt)
 
