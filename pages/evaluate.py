@@ -3,6 +3,7 @@
 import streamlit as st
 
 from sdstudio.ui.evaluate import captions, curves, grids, logo, protocol, rating, scoreboard, shift
+from sdstudio.ui.tabs import show_tabs
 from sdstudio.workspace import current_workspace
 
 TABS = {
@@ -18,12 +19,8 @@ TABS = {
 
 
 def main() -> None:
-    workspace = current_workspace()
     st.title("Evaluate")
-    for tab, show in zip(st.tabs(list(TABS), key="view", bind="query-params"), TABS.values(), strict=True):
-        if tab.open:
-            with tab:
-                show(workspace)
+    show_tabs(TABS, current_workspace())
 
 
 main()

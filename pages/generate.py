@@ -3,18 +3,15 @@
 import streamlit as st
 
 from sdstudio.ui.generate import ask, gallery, grid, suites
+from sdstudio.ui.tabs import show_tabs
 from sdstudio.workspace import current_workspace
 
 TABS = {"Ask": ask.show, "Grid": grid.show, "Suites": suites.show, "Gallery": gallery.show}
 
 
 def main() -> None:
-    workspace = current_workspace()
     st.title("Generate")
-    for tab, show in zip(st.tabs(list(TABS), key="view", bind="query-params"), TABS.values(), strict=True):
-        if tab.open:
-            with tab:
-                show(workspace)
+    show_tabs(TABS, current_workspace())
 
 
 main()

@@ -10,7 +10,7 @@ from tiny_runs import finished_run
 from sdstudio import cli
 from sdstudio.cli import generating
 from sdstudio.schema import Axis, GenerateConfig, GridConfig
-from sdstudio.workspace import Workspace
+from sdstudio.workspace import Workspace, read_json, write_json
 
 
 @pytest.fixture
@@ -74,10 +74,19 @@ def test_a_guidance_brings_its_own_flags(asked: Callable[..., Any]) -> None:
         (["--prompt", "x", "--add", "gone=much"], "weight: Input should be a valid number"),
         (["--prompt", "x", "--grid", "cfg"], "'cfg' is no axis"),
         (["--prompt", "x", "--add", "gone"], "no checkpoint 'gone'"),
+        (
+            ["--prompt", "x", "--add", "runs/run-xl/checkpoints/step-000020"],
+            "trained on the family 'sdxl' and does not fit Starter",
+        ),
+        (["--prompt", "x", "--width", "500"], "The width 500 is no multiple of 8: give 504"),
+        (["--prompt", "a (cat"], "The bracket '(' at character 3 is never closed"),
+        (["--prompt", "x", "--negative", "(bad:99)"], "The weight 99 at character"),
     ],
 )
 def test_a_wrong_argument_is_one_sentence(
     arguments: list[str], said: str, quiet_workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    file = finished_run(quiet_workspace, "run-xl", "run-xl", "x") / "checkpoints/step-000020/checkpoint.json"
+    write_json(file, read_json(file) | {"family": "sdxl"})
     assert cli.main(["generate", *arguments]) == 2
     assert said in capsys.readouterr().err and not list(quiet_workspace.images.glob("*"))

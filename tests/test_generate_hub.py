@@ -215,6 +215,7 @@ def test_an_unused_model_leaves_the_memory(ws: Workspace, tiny: Path) -> None:
         ({"models": [ModelRef(base_model="gone")]}, "unknown"),
         ({"models": [ModelRef(checkpoint="gone")]}, "no checkpoint 'gone'"),
         ({"settings": SampleSettings(seed=2**31 - 1), "count": 2}, "seed would be above"),
+        ({"settings": SampleSettings(width=137)}, "width 137 is no multiple of 8: give 144"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_before_anything_is_written(
@@ -228,8 +229,9 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_written(
 def test_what_fails_while_drawing_is_a_sentence_and_the_next_batch_is_drawn(
     hub: GenerationHub, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = ended(hub, hub.ask(config(tiny, ["a"], width=17 * 8 + 1)))
-    assert batch.state == "failed" and "The width 137 does not fit this model" in batch.message
+    unread = config(tiny, ["a " * 100 + "hat"], guidance="attend_and_excite", guidance_options={"words": "hat"})
+    batch = ended(hub, hub.ask(unread))
+    assert batch.state == "failed" and "'hat' is not among the first words" in batch.message
     draw_with = drawing.draw_with
     monkeypatch.setattr(drawing, "draw_with", lambda *given, **named: 1 / 0)
     batch = ended(hub, hub.ask(config(tiny, ["a"])))
@@ -320,6 +322,7 @@ def test_random_interleavings_leave_nothing_stuck_or_lost(hub: GenerationHub, ws
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_two_hundred_interleavings_leave_the_memory_at_its_level(ws: Workspace, tiny: Path) -> None:
     import psutil
 

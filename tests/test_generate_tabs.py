@@ -5,12 +5,21 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from studio_pages import open_page, words
+from studio_pages import ROOT, open_page, words
+from tiny_runs import finished_run
 
 from sdstudio import collection, jobs, suites
 from sdstudio.pictures.image_folder import write_image
 from sdstudio.pictures.png_text import read_parameters
-from sdstudio.schema import GenerateConfig, GeneratedImage, GridConfig, ModelRef, SampleSettings, from_json
+from sdstudio.schema import (
+    GenerateConfig,
+    GeneratedImage,
+    GridConfig,
+    ModelRef,
+    Protocol,
+    SampleSettings,
+    from_json,
+)
 from sdstudio.ui.generate import reading
 from sdstudio.workspace import Workspace, read_json
 
@@ -74,8 +83,28 @@ def test_a_suite_is_drawn_with_its_subject(quiet_workspace: Workspace) -> None:
     app.button(key="suites.compare").click().run()
     assert "choose a trained model" in app.error[0].value
     app.button(key="suites.draw").click().run()
+    assert not app.exception and app.text_area(key="generate.prompts")
     config = from_json(GenerateConfig, config_of(quiet_workspace, "generate"))
     assert config.prompts == ["a zorby mascot on Mars", "a hat"] and (config.count, config.settings.seed) == (2, 1)
+
+
+def test_a_suite_becomes_a_comparison_in_one_click(quiet_workspace: Workspace) -> None:
+    finished_run(quiet_workspace, "run-a", "asim style", "asim, a cat")
+    app = open_page("generate", view="Suites")
+    app.selectbox(key="suites.suite").set_value("sam-style").run()
+    app.number_input(key="suites.each").set_value(2)
+    app.text_input(key="suites.settings.negative_prompt").set_value("blurry")
+    app.button(key="suites.compare").click().run()
+    assert not app.exception and not app.error
+    assert [title.value for title in app.title] == ["Evaluate"]
+    app.switch_page(str(ROOT / "pages/evaluate.py"))  # the browser is there; the test's next run would not be
+    app.button(key="compare").click().run()
+    assert not app.exception and [error.value for error in app.error] == []
+    protocol = from_json(Protocol, config_of(quiet_workspace, "evaluate"))
+    assert protocol.prompts == suites.load(quiet_workspace, "sam-style").fill("{trigger}")
+    assert protocol.seeds == [1, 2] and protocol.drift_prompts == []
+    assert [model.checkpoint for model in protocol.models] == ["runs/run-a/checkpoints/step-000020"]
+    assert protocol.settings.negative_prompt == "blurry" and "{trigger}" in protocol.prompts[0]
 
 
 def test_the_gallery_filters_deletes_and_brings_back(quiet_workspace: Workspace) -> None:

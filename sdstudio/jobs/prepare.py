@@ -32,6 +32,9 @@ from sdstudio.schema import (
 )
 from sdstudio.workspace import Workspace
 
+SIDE = 8
+"""Pixels that a picture's sides are multiples of."""
+
 
 def import_pictures(ws: Workspace, config: ImportConfig) -> ImportConfig:
     from sdstudio.datasets.importer import check_import
@@ -100,6 +103,7 @@ def train(ws: Workspace, config: TrainConfig) -> TrainConfig:
     captions = captions_of(ws, config.dataset, config.snapshot)
     if not captions:
         _images(ws, config.dataset)  # says so where there are no pictures either
+    if not captions and config.loop.caption_mode == "as written":
         raise UserError(
             f"No picture of the dataset {config.dataset!r} has a caption; write some, or draft them with "
             f"`sdstudio caption --dataset {config.dataset}`."
@@ -157,6 +161,10 @@ def _settings(settings: SampleSettings, prompts: Sequence[str]) -> SampleSetting
     for prompt in prompts:
         record.check(prompt, from_json(record.Options, options))
     parse(settings.negative_prompt)
+    for what, side in (("width", settings.width), ("height", settings.height)):
+        if side % SIDE:
+            fitting = side - side % SIDE + SIDE
+            raise UserError(f"The {what} {side} is no multiple of {SIDE}: give {fitting}, for example.")
     return replace(settings, guidance_options=options)
 
 
@@ -174,16 +182,13 @@ def _images(ws: Workspace, dataset: str) -> Sequence[CaptionedImage]:
 
 def _options(package: str, what: str, name: str, values: dict[str, Any]) -> dict[str, Any]:
     """The plug-in's own options, checked and with their defaults filled in."""
-    records = registry.load(package)
-    if name not in records:
-        raise UserError(f"There is no {what} named {name!r}; choose one of {', '.join(sorted(records))}.")
-    options: dict[str, Any] = to_json(from_json(records[name].Options, values))
+    options: dict[str, Any] = to_json(from_json(registry.find(package, what, name).Options, values))
     return options
 
 
 def _models(ws: Workspace, models: Sequence[ModelRef]) -> list[ModelRef]:
     """The models with their checkpoints found; a checkpoint inside the workspace is named relative to it."""
-    from sdstudio.models import resolve_base_model, resolve_checkpoint
+    from sdstudio.models import check_family, resolve_base_model, resolve_checkpoint
 
     if not models:
         raise UserError("There is no model to ask; name one or more, 'base' for the model as it came.")
@@ -191,16 +196,13 @@ def _models(ws: Workspace, models: Sequence[ModelRef]) -> list[ModelRef]:
     for model in models:
         base_model = _absolute(model.base_model)
         resolve_base_model(ws, base_model)
-        checkpoint = _within(ws, resolve_checkpoint(ws, model.checkpoint)) if model.checkpoint else ""
+        checkpoint = ws.within(resolve_checkpoint(ws, model.checkpoint)) if model.checkpoint else ""
         extras = [
-            replace(extra, checkpoint=_within(ws, resolve_checkpoint(ws, extra.checkpoint))) for extra in model.extras
+            replace(extra, checkpoint=ws.within(resolve_checkpoint(ws, extra.checkpoint))) for extra in model.extras
         ]
         checked.append(replace(model, base_model=base_model, checkpoint=checkpoint, extras=extras))
+        check_family(ws, checked[-1])
     return checked
-
-
-def _within(ws: Workspace, path: Path) -> str:
-    return path.relative_to(ws.root).as_posix() if path.is_relative_to(ws.root) else str(path)
 
 
 def _absolute(base_model: str) -> str:

@@ -59,7 +59,7 @@ def show_form(workspace: Workspace) -> None:
         settings = config_form(
             SampleSettings,
             key=f"{KEY}.settings",
-            skip=("seed", "negative_prompt", "guidance"),
+            skip=("seed", "guidance"),
             defaults=to_json(usual.settings),
         )
         extractor = st.text_input(

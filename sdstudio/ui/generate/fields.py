@@ -6,7 +6,7 @@ from dataclasses import replace
 import streamlit as st
 
 from sdstudio.methods.textual_inversion import RECORD as TEXTUAL_INVERSION
-from sdstudio.models import FoundCheckpoint, list_checkpoints
+from sdstudio.models import FoundCheckpoint, check_family, list_checkpoints
 from sdstudio.prompts import compose, count_tokens, parse
 from sdstudio.schema import Extra, ModelRef, UserError
 from sdstudio.training.readiness import local_folder, tokenizer_of
@@ -32,7 +32,7 @@ def choose_models(workspace: Workspace) -> list[ModelRef]:
     chosen = st.multiselect(
         "Models", list(models), format_func=lambda ref: models[ref].label, key=MODELS, persist_state="session"
     )
-    extras = _extras(models, found, chosen)
+    extras = _extras(workspace, models, found, chosen)
     return [replace(models[ref], weight=_strength(ref, found), extras=extras) for ref in chosen]
 
 
@@ -46,7 +46,12 @@ def _offer(refs: Sequence[str]) -> None:
         put_in_address("model", "")
 
 
-def _extras(models: Mapping[str, ModelRef], found: Mapping[str, FoundCheckpoint], chosen: Sequence[str]) -> list[Extra]:
+def _extras(
+    workspace: Workspace,
+    models: Mapping[str, ModelRef],
+    found: Mapping[str, FoundCheckpoint],
+    chosen: Sequence[str],
+) -> list[Extra]:
     """Further checkpoints with their strengths, and those of the chosen models, folded away."""
     trained = [ref for ref in found if ref not in chosen]
     gone = set(st.session_state.get(EXTRAS, [])) - set(trained)
@@ -63,7 +68,7 @@ def _extras(models: Mapping[str, ModelRef], found: Mapping[str, FoundCheckpoint]
             persist_state="session",
             help="What other runs learned on the same base model: LoRAs, words of textual inversion, layers.",
         )
-        _check_families(found, chosen, added)
+        _check_families(workspace, [models[ref] for ref in chosen], added)
         weighed = [ref for ref in (*chosen, *added) if ref in found and _has_strength(found[ref])]
         if weighed:
             with st.grid(columns="auto", min_column_width=190, vertical_alignment="bottom"):
@@ -80,12 +85,12 @@ def _extras(models: Mapping[str, ModelRef], found: Mapping[str, FoundCheckpoint]
     return [Extra(checkpoint=ref, weight=_strength(ref, found)) for ref in added]
 
 
-def _check_families(found: Mapping[str, FoundCheckpoint], chosen: Sequence[str], added: Sequence[str]) -> None:
-    families = {found[ref].checkpoint.family for ref in chosen if ref in found}
-    for ref in added:
-        own = found[ref].checkpoint.family
-        if families - {own}:
-            show_problem(f"{ref} was trained on the family {own!r} and does not fit the chosen models: take it out.")
+def _check_families(workspace: Workspace, chosen: Sequence[ModelRef], added: Sequence[str]) -> None:
+    for model in chosen:
+        try:
+            check_family(workspace, replace(model, extras=[Extra(checkpoint=ref) for ref in added]))
+        except UserError as error:
+            show_problem(str(error))
 
 
 def _has_strength(found: FoundCheckpoint) -> bool:

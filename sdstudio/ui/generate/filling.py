@@ -12,6 +12,8 @@ from sdstudio.ui.generate.live import BATCH, hub_of
 from sdstudio.ui.generate.start import begin_from
 from sdstudio.ui.models import models_to_ask
 from sdstudio.ui.session import put_in_address
+from sdstudio.ui.tabs import want_tab
+from sdstudio.ui.text import literal
 from sdstudio.workspace import Workspace
 
 KEY = "generate"
@@ -42,7 +44,7 @@ def fill_from(workspace: Workspace, image: GeneratedImage) -> None:
     for extra in image.model.extras:
         st.session_state[f"{KEY}.weight.{extra.checkpoint}"] = extra.weight
     begin_from(workspace, KEY, image.start)
-    st.session_state["view"] = "Ask"
+    want_tab("Ask")
 
 
 def more_like(workspace: Workspace, image: GeneratedImage) -> None:
@@ -54,7 +56,7 @@ def more_like(workspace: Workspace, image: GeneratedImage) -> None:
     try:
         batch = hub_of(workspace).ask(config)
     except UserError as error:
-        st.toast(str(error), icon=":material/error:")
+        st.toast(literal(str(error)), icon=":material/error:")
         return
     put_in_address(BATCH, batch.id)
-    st.session_state["view"] = "Ask"
+    want_tab("Ask")

@@ -22,7 +22,8 @@ from sdstudio.ui.forms import config_form
 from sdstudio.ui.generate.live import BATCH
 from sdstudio.ui.models import models_to_ask
 from sdstudio.ui.placement import placement_picker
-from sdstudio.ui.session import page_file, told
+from sdstudio.ui.session import page_file, put_in_address, told
+from sdstudio.ui.tabs import want_tab
 from sdstudio.ui.text import count, literal
 from sdstudio.workspace import Workspace
 
@@ -82,7 +83,9 @@ def show(workspace: Workspace) -> None:
                 models=[models[ref] for ref in chosen], prompts=suite.fill(subject), count=len(seeds), settings=drawn
             )
             job = jobs.submit(workspace, "generate", config, suite.title, placement=placement)
-            st.switch_page(page_file("generate"), query_params={"view": "Ask", BATCH: job.id})
+            put_in_address(BATCH, job.id)
+            want_tab("Ask")
+            st.rerun()
         if compare:
             _compare(models, chosen, suite, subject, seeds, from_json(SampleSettings, settings))
 
@@ -149,7 +152,8 @@ def _compare(
             settings=settings,
         )
     )
-    st.switch_page(page_file("evaluate"), query_params={"view": "Compare", "table": "new", "model": ",".join(trained)})
+    want_tab("Compare")
+    st.switch_page(page_file("evaluate"), query_params={"table": "new", "model": ",".join(trained)})
 
 
 def _own(workspace: Workspace) -> None:
