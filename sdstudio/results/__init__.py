@@ -107,6 +107,11 @@ def decimals(values: Sequence[float]) -> int:
     return min(max(2 - math.floor(math.log10(largest)), 0), 6) if largest > 0 else 3
 
 
+def decimals_of(results: Sequence[MetricResult], metric: str) -> int:
+    """The same for all values of one metric among `results`, so that its column lines up."""
+    return decimals([result.value or 0.0 for result in results if result.metric == metric])
+
+
 def interval_text(interval: tuple[float, float] | None, places: int) -> str:
     return f"[{interval[0]:.{places}f}, {interval[1]:.{places}f}]" if interval else ""
 
@@ -133,7 +138,7 @@ def results_table(results: Sequence[MetricResult]) -> "pd.DataFrame":
         line: dict[str, Any] = {"Model": model}
         for metric in metrics:
             cell = row.get(metric.name)
-            places = decimals([result.value or 0.0 for result in results if result.metric == metric.name])
+            places = decimals_of(results, metric.name)
             line[metric.label] = cell.value if cell else None
             line[f"{metric.label} interval"] = interval_text(cell.interval, places) if cell else ""
             line[f"{metric.label} N"] = count_text(cell) if cell else ""
@@ -176,7 +181,7 @@ def _cell_text(cell: MetricResult | None, results: Sequence[MetricResult]) -> st
         return "-"
     if cell.value is None:
         return "not computed"
-    places = decimals([result.value or 0.0 for result in results if result.metric == cell.metric])
+    places = decimals_of(results, cell.metric)
     parts = [f"{cell.value:.{places}f}", interval_text(cell.interval, places), f"N {count_text(cell)}"]
     if cell.versus_base and cell.versus_base.ratio is not None:
         parts.append(f"×{cell.versus_base.ratio:.2f} base")

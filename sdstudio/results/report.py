@@ -15,7 +15,7 @@ from sdstudio.results import (
     Row,
     cells,
     count_text,
-    decimals,
+    decimals_of,
     interval_text,
     metrics_of,
     rankings,
@@ -115,7 +115,7 @@ def _cell(
     marks = f"<sup>{marks}</sup>" if marks else ""
     if cell.value is None:
         return f'<td class="none">not computed{marks}<small>N {count_text(cell)}</small></td>'
-    digits = decimals([result.value or 0.0 for result in results if result.metric == cell.metric])
+    digits = decimals_of(results, cell.metric)
     small = f"<small>{_minus(interval_text(cell.interval, digits)) or 'no interval'}</small>"
     small += f"<small>N {count_text(cell)}</small>"
     if cell.versus_base:

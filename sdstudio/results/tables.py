@@ -5,7 +5,16 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sdstudio.results import ARROWS, Evaluation, cells, count_text, decimals, interval_text, metrics_of, rankings
+from sdstudio.results import (
+    ARROWS,
+    Evaluation,
+    cells,
+    count_text,
+    decimals_of,
+    interval_text,
+    metrics_of,
+    rankings,
+)
 from sdstudio.results.methods import methods_text
 from sdstudio.results.ranking import SHARED, is_rankable
 from sdstudio.schema import MetricResult
@@ -61,7 +70,7 @@ def table_markdown(evaluation: Evaluation) -> str:
         marks = "".join(f"<sup>{notes.setdefault(flag, len(notes) + 1)}</sup>" for flag in found.flags)
         if found.value is None:
             return f"not computed{marks}"
-        digits = decimals([result.value or 0.0 for result in results if result.metric == found.metric])
+        digits = decimals_of(results, found.metric)
         parts = (f"{found.value:.{digits}f}", interval_text(found.interval, digits), f"N {count_text(found)}")
         place = places[found.metric].places.get(found.model)
         text = " ".join(part for part in parts if part) + marks
@@ -98,8 +107,11 @@ def table_latex(evaluation: Evaluation) -> str:
     for model, row in cells(results).items():
         line = [_latex(model)]
         for metric in metrics:
-            column = [result.value or 0.0 for result in results if result.metric == metric.name]
-            line.append(_latex_cell(row.get(metric.name), decimals(column), places[metric.name].places.get(model)))
+            line.append(
+                _latex_cell(
+                    row.get(metric.name), decimals_of(results, metric.name), places[metric.name].places.get(model)
+                )
+            )
         lines.append(" & ".join(line) + r" \\")
     extractors = ", ".join(dict.fromkeys(result.extractor for result in results))
     body = "\n".join(lines)

@@ -7,7 +7,15 @@ from typing import Any
 from sdstudio import hub
 from sdstudio.jobs.context import METRICS_FILE
 from sdstudio.models import read_checkpoint
-from sdstudio.results import RESULTS_FILE, cells, count_text, decimals, interval_text, metrics_of, read_evaluation
+from sdstudio.results import (
+    RESULTS_FILE,
+    cells,
+    count_text,
+    decimals_of,
+    interval_text,
+    metrics_of,
+    read_evaluation,
+)
 from sdstudio.schema import Checkpoint, MetricResult, PublishConfig, UserError
 from sdstudio.workspace import Workspace, read_json
 
@@ -145,7 +153,7 @@ def _table(results: list[MetricResult], names: dict[str, str], protocol: str) ->
 def _result(cell: MetricResult | None, results: list[MetricResult]) -> str:
     if cell is None or cell.value is None:
         return ""
-    places = decimals([result.value or 0.0 for result in results if result.metric == cell.metric])
+    places = decimals_of(results, cell.metric)
     return " ".join(
         part
         for part in (f"{cell.value:.{places}f}", interval_text(cell.interval, places), f"(N {count_text(cell)})")

@@ -9,7 +9,7 @@ from sdstudio.results import (
     Evaluation,
     cells,
     count_text,
-    decimals,
+    decimals_of,
     interval_text,
     metrics_of,
     rankings,
@@ -100,7 +100,7 @@ def cell_text(cell: MetricResult | None, results: Sequence[MetricResult]) -> str
         return ""
     if cell.value is None:
         return "refused, see below"
-    places = decimals([result.value or 0.0 for result in results if result.metric == cell.metric])
+    places = decimals_of(results, cell.metric)
     interval = interval_text(cell.interval, places)
     parts = (f"{cell.value:.{places}f}", interval, f"(N {count_text(cell)})")
     return " ".join(part.replace(" ", NO_BREAK) for part in parts if part)
