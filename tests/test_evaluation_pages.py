@@ -3,24 +3,14 @@
 pytest tests/test_evaluation_pages.py
 """
 
-import io
-
 import pytest
-from boards_helpers import comparison, row, run_with_checkpoints, two_comparisons
-from PIL import Image
+from boards_helpers import caption_pair, comparison, end_run, png, row, run_with_checkpoints, two_comparisons
 from studio_pages import open_page, words
 
 from sdstudio.datasets import create_dataset
 from sdstudio.evaluation.cost import Cost, RowCost
-from sdstudio.jobs.folder import State, write_state
 from sdstudio.ui.evaluate.setting_up import cost_text
 from sdstudio.workspace import Workspace
-
-
-def png(shade: int) -> bytes:
-    memory = io.BytesIO()
-    Image.new("RGB", (64, 64), (shade, 90, 160)).save(memory, "PNG")
-    return memory.getvalue()
 
 
 @pytest.fixture
@@ -97,12 +87,21 @@ def test_pictures_show_the_worst_and_the_nearest_to_training(ws: Workspace) -> N
 
 def test_curves_offer_to_measure_and_weigh_checkpoints(ws: Workspace) -> None:
     for run in ("run-a", "run-b"):
-        write_state(
-            ws.runs / run, State(kind="train", title=run, created=1.0, state="succeeded", started=1.0, ended=2.0)
-        )
-        (ws.runs / run / "progress.json").write_text('{"done": 30, "total": 30, "unit": "steps"}')
+        end_run(ws, run)
     app = open_page("evaluate", view="Curves", runs="run-a")
     said = words(app)
     assert "Which checkpoint to keep" in said and "Pareto front" in said
     table = app.table[0].value
     assert sorted(table["Checkpoint"]) == ["A 30", "A 5"] and list(table[""]) == ["★", "★"]
+
+
+def test_two_runs_that_differ_in_captions_alone_are_compared_prompt_by_prompt(ws: Workspace) -> None:
+    caption_pair(ws)
+    app = open_page("evaluate", view="Captions")
+    said = words(app).replace("\\", "")
+    assert "1 caption of faces changed between the two" in said
+    assert "They helped CLIP score (paired tests over prompts, 5%, Holm)." in said
+    table = app.table[0].value.map(lambda text: text.replace("\\", "")).set_index("Measure")
+    assert table.loc["CLIP score ↑", "Change"] == "+0.100 [0.100, 0.100]"
+    assert table.loc["CLIP score ↑", "p"] == "0.016"
+    assert table.loc["KID ↓", "Change"] == "−1.00" and table.loc["KID ↓", "p"] == ""

@@ -87,7 +87,7 @@ def test_results_are_there_for_who_has_ended_and_say_how_far_raters_agree(folder
     for session in (ana, ben):
         store.end(folder, session.id)
     app = open_page("evaluate", view="Rating room", rating=ana.id)
-    assert "**50.0%**" in tables(app) and "+50.0 points" in tables(app)
+    assert "**50.0%**" in tables(app) and "+50.0 [50.0, 50.0] points" in tables(app)
     assert "Six \\*fingers\\*" in words(app)
     said = plain(app)
     assert "Rated blind by Ana, Ben" in said and "2 raters, 12 pictures in common: Cohen's κ 0.00" in said

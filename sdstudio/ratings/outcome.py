@@ -33,25 +33,25 @@ def cells(evaluation: Evaluation, folder: Path, kind: Kind, what: str) -> list[M
 
 def trust(sessions: Sequence[Session]) -> list[str]:
     """How far the raters of one question agree with each other and with themselves, a sentence each."""
-    lines = []
+    lines, shown = [], "pair" if any(session.kind == "preference" for session in sessions) else "picture"
     among = judged.agreement(sessions)
     if among is None:
         lines.append(
-            "One rater: let a second person rate the same pictures to see whether the answers are more than taste."
+            f"One rater: let a second person rate the same {shown}s to see whether the answers are more than taste."
         )
     else:
         kind = "Cohen's" if among.raters == 2 else "Fleiss'"
-        common = f"{count(among.raters, 'rater')}, {count(among.pictures, 'picture')} in common"
+        common = f"{count(among.raters, 'rater')}, {count(among.pictures, shown)} in common"
         lines.append(f"{common}: {kind} κ {_kappa(among.kappa)}.")
     for session in sessions:
         steady = judged.steadiness(session)
         if steady:
             lines.append(
-                f"{session.rater} said the same of {steady.same} of {count(steady.repeats, 'picture')} shown twice "
+                f"{session.rater} said the same of {steady.same} of {count(steady.repeats, shown)} shown twice "
                 f"(κ {_kappa(steady.kappa)})."
             )
     return lines
 
 
 def _kappa(value: float | None) -> str:
-    return "not defined, all answers are alike" if value is None else f"{value:.2f}"
+    return "not defined, all answers are alike" if value is None else f"{value:.2f}".replace("-", "−")

@@ -78,8 +78,9 @@ def _difference(cell: MetricResult) -> str:
     paired_with = cell.versus_base
     if paired_with is None:
         return ""
-    points = f"{100 * paired_with.difference:+.1f} points"
-    return _minus(f"{points} {_percent(paired_with.interval)}".strip())
+    points = f"{100 * paired_with.difference:+.1f}"
+    interval = paired_with.interval and (100 * paired_with.interval[0], 100 * paired_with.interval[1])
+    return _minus(" ".join(part for part in (points, interval_text(interval, 1), "points") if part))
 
 
 def _minus(text: str) -> str:
