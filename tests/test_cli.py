@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from sdstudio import cli, demo, jobs, registry
-from sdstudio.cli.flags import parse
+from sdstudio.cli.flags import Command, Group, parse
 from sdstudio.datasets import create_dataset, open_dataset
 from sdstudio.schema import ENDED
 from sdstudio.workspace import ENV_VAR, Workspace, write_json
@@ -182,21 +182,43 @@ def test_a_workspace_that_cannot_be_written_says_what_to_do(ws: Workspace, monke
     assert "Set SDSTUDIO_WORKSPACE or --workspace to a folder of your own." in capsys.readouterr().err
 
 
+def every_command() -> dict[str, Command]:
+    """Each command by the words that call it."""
+    found: dict[str, Command] = {}
+    for name, command in cli.COMMANDS.items():
+        inner = {f"{name} {one}": each for one, each in command.commands.items()} if isinstance(command, Group) else {}
+        found |= inner or {name: command}
+    return found
+
+
 def shown_commands() -> list[str]:
     """Every `sdstudio …` line that a reader may copy."""
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    lines = "\n".join([readme, cli.EPILOG, demo.NEXT.format(lora="RUN")]).splitlines()
+    examples = [command.examples for command in every_command().values()]
+    lines = "\n".join([readme, cli.EPILOG, demo.NEXT.format(lora="RUN"), *examples]).replace("\\\n", " ").splitlines()
     lines = [line.strip().split("   ")[0] for line in lines if re.match(r"\s*(\S*[\\/])?sdstudio [a-z]", line)]
     return [line for line in lines if "COMMAND" not in line]
 
 
 @pytest.mark.parametrize("line", shown_commands())
-def test_every_shown_command_is_understood(line: str, capsys) -> None:
-    _, *argv = shlex.split(line.replace("\\", "/"))
+def test_every_shown_command_is_understood(line: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    """In a folder with the files that the examples name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "config.toml").write_text("network_module = 'networks.lora'")
+    _, *argv = shlex.split(line.partition(" > ")[0].replace("\\", "/"))
     try:
         assert parse(cli.parser(argv), argv).command
     except SystemExit as leaving:
         assert leaving.code == 0 and "--help" in argv
+
+
+@pytest.mark.parametrize(("words", "command"), every_command().items(), ids=list(every_command()))
+def test_every_command_shows_itself_at_work(words: str, command: Command) -> None:
+    assert command.help[0].isupper() and command.help.endswith(".")
+    lines = command.examples.splitlines()
+    assert any(f"sdstudio {words}" in line for line in lines), "no example"
+    assert all(len(line) <= 120 for line in lines)
 
 
 def test_every_plugin_has_flags(ws: Workspace, capsys) -> None:

@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -53,15 +53,19 @@ def add_commands(parent: argparse.ArgumentParser, commands: Mapping[str, Command
     for name, command in commands.items():
         rest = argv[1:] if argv[:1] == [name] else None
         if isinstance(command, Group):
-            group = places.add_parser(name, help=command.help, description=command.help)
+            more = f"`sdstudio {name} COMMAND --help` tells more about each."
+            group = places.add_parser(name, help=command.help, description=command.help, epilog=more)
             add_commands(group, command.commands, rest or [])
             continue
         epilog = f"examples:\n{command.examples}" if command.examples else None
         child = places.add_parser(name, help=command.help, description=command.help, epilog=epilog)
         if rest is not None:
             command.configure(child, rest)
-        child.add_argument("--workspace", metavar="FOLDER", help=f"the workspace (default ${ENV_VAR} or ./workspace)")
-        child.add_argument("--json", action="store_true", help="print JSON")
+        everywhere = child.add_argument_group("with every command")
+        everywhere.add_argument(
+            "--workspace", metavar="FOLDER", help=f"the workspace (default ${ENV_VAR} or ./workspace)"
+        )
+        everywhere.add_argument("--json", action="store_true", help="print JSON, for programs")
         child.set_defaults(command=command, prog=child.prog)
 
 
@@ -104,23 +108,31 @@ def config_of(kind: type[T], arguments: argparse.Namespace, fields: Sequence[Fie
 
 def plugin_fields(package: str, what: str, name: str, prefix: str) -> list[Field]:
     """The options of the plug-in; a UserError that lists those there are when it is none."""
-    records = registry.load(package)
-    if name not in records:
-        raise UserError(f"There is no {what} named {name!r}; choose one of {', '.join(sorted(records))}.")
-    return describe(records[name].Options, prefix)
+    return describe(registry.find(package, what, name).Options, prefix)
+
+
+def naming(fields: Sequence[Field], **packages: str) -> list[Field]:
+    """The fields; each that chooses a plug-in, by its last part in `packages`, says in its help which there are."""
+    found = []
+    for item in fields:
+        package = packages.get(item.name.rpartition(".")[2])
+        names = ", ".join(sorted(registry.load(package))) if package else ""
+        found.append(replace(item, help=f"{item.help} {'Any' if item.many else 'One'} of {names}.") if names else item)
+    return found
 
 
 def add_job_flags(child: argparse.ArgumentParser) -> None:
-    child.add_argument("--config", metavar="FILE", help="a JSON file with the settings; flags win over it")
-    add_detach_flag(child)
-    add_placement_flags(child)
+    group = child.add_argument_group("how it is done")
+    group.add_argument("--config", metavar="FILE", help="a JSON file with the settings; flags win over it")
+    add_detach_flag(group)
+    add_placement_flags(group)
 
 
-def add_detach_flag(child: argparse.ArgumentParser) -> None:
+def add_detach_flag(child: argparse._ActionsContainer) -> None:
     child.add_argument("--detach", action="store_true", help="queue the job and return, instead of doing it here")
 
 
-def add_placement_flags(child: argparse.ArgumentParser) -> None:
+def add_placement_flags(child: argparse._ActionsContainer) -> None:
     child.add_argument("--device", metavar="NAME", help="with --detach: where it runs, such as cuda:1")
     child.add_argument("--processes", type=whole_number(1), metavar="N", help="with --detach: GPUs that share the run")
     child.add_argument("--backend", metavar="NAME", help="with --detach: local (the default), ray or slurm")

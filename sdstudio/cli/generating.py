@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sdstudio.cli.flags import Command, add_job_flags, config_of, peek, plugin_fields
+from sdstudio.cli.flags import Command, add_job_flags, config_of, naming, peek, plugin_fields
 from sdstudio.cli.models import MODEL_HELP, model_refs
 from sdstudio.cli.outcomes import do
 from sdstudio.options import Field, add_flags, describe
@@ -38,7 +38,7 @@ def _configure(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         metavar="SETTING=VALUES",
         help="one picture a cell over one to three settings, such as cfg=3,5,7 steps=10,20",
     )
-    fields = describe(GenerateConfig)
+    fields = naming(describe(GenerateConfig), guidance="sdstudio.guidance")
     guidance = peek(argv, "guidance", SampleSettings().guidance)
     own = plugin_fields("sdstudio.guidance", "guidance", guidance, "settings.guidance_options.")
     add_flags(child, fields, "settings")

@@ -95,14 +95,21 @@ HOUSE = {
         help="Start the studio in the browser.",
         run=_run,
         configure=_configure_run,
+        examples=(
+            "  sdstudio run                                                       for this machine alone\n"
+            "  sdstudio run --workspace ~/faces --port 8600                       another workspace, beside the first\n"
+            "  sdstudio run --address 0.0.0.0 --host-name studio.lab.example      for a lab: prints a link with a token"
+        ),
     ),
     "demo": Command(
-        help="The whole way without a browser: caption, train LoRA and SAM, evaluate, print the table.",
+        help="The whole way without a browser: caption, train LoRA and SAM, evaluate, print the table; some minutes.",
         run=_demo,
+        examples="  sdstudio demo\n  sdstudio demo --workspace demo-workspace",
     ),
     "doctor": Command(
         help="Check this machine: Python, torch, memory, disk, the starter; each line says what to do.",
         run=_doctor,
         needs_starter=False,
+        examples="  sdstudio doctor\n  sdstudio doctor --json",
     ),
 }

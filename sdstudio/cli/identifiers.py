@@ -10,9 +10,13 @@ from sdstudio.workspace import Workspace
 
 def _configure(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     child.add_argument("words", nargs="*", metavar="WORD", help="words to check; without one, good words are listed")
-    child.add_argument("--base-model", default="starter", help="'starter', a folder or a Hub id (default: starter)")
-    child.add_argument("--count", type=whole_number(1), default=20, help="words to list (default: 20)")
-    child.add_argument("--longest", type=whole_number(1), default=4, help="letters of a word at most (default: 4)")
+    child.add_argument(
+        "--base-model", metavar="MODEL", default="starter", help="'starter', a folder or a Hub id (default starter)"
+    )
+    child.add_argument("--count", type=whole_number(1), default=20, metavar="N", help="words to list (default 20)")
+    child.add_argument(
+        "--longest", type=whole_number(1), default=4, metavar="N", help="letters of a word at most (default 4)"
+    )
 
 
 def _run(ws: Workspace, arguments: argparse.Namespace) -> int:
@@ -34,7 +38,7 @@ def _run(ws: Workspace, arguments: argparse.Namespace) -> int:
 
 
 IDENTIFIERS = Command(
-    help="list rare words that are one token to a model and mean nothing to it, or check one",
+    help="List rare words that are one token to a model and mean nothing to it, or check some.",
     run=_run,
     configure=_configure,
     examples="  sdstudio identifiers\n  sdstudio identifiers asim --base-model owner/name",

@@ -176,21 +176,65 @@ def _progress(job: Job) -> str:
 JOBS = Group(
     help="What is queued, running and done.",
     commands={
-        "list": Command(help="List the jobs, newest first.", run=_list, configure=_configure_list),
-        "show": Command(help="Show one job.", run=_show, configure=_job_argument),
-        "logs": Command(help="Print the end of a job's log.", run=_logs, configure=_configure_logs),
-        "stop": Command(help="Ask a job to keep what it has and end.", run=_stop, configure=_configure_stop),
+        "list": Command(
+            help="List the jobs, newest first.",
+            run=_list,
+            configure=_configure_list,
+            examples="  sdstudio jobs list\n  sdstudio jobs list --kind train --json",
+        ),
+        "show": Command(
+            help="Show one job: how far it is, what it waits for, why it failed.",
+            run=_show,
+            configure=_job_argument,
+            examples="  sdstudio jobs show JOB",
+        ),
+        "logs": Command(
+            help="Print the end of a job's log.",
+            run=_logs,
+            configure=_configure_logs,
+            examples="  sdstudio jobs logs JOB --lines 200\n  sdstudio jobs logs JOB --follow",
+        ),
+        "stop": Command(
+            help="Ask a job to keep what it has and end.",
+            run=_stop,
+            configure=_configure_stop,
+            examples="  sdstudio jobs stop JOB        a training keeps a checkpoint, to go on from\n"
+            "  sdstudio jobs stop JOB --now",
+        ),
         "resume": Command(
             help="Go on with a job that was stopped, failed or was killed, from what it kept.",
             run=_resume,
             configure=_configure_resume,
+            examples="  sdstudio jobs resume JOB\n  sdstudio jobs resume JOB --detach",
         ),
-        "again": Command(help="Queue a new job with the settings of this one.", run=_again, configure=_job_argument),
-        "move": Command(help="Change a queued job's place.", run=_move, configure=_configure_move),
+        "again": Command(
+            help="Queue a new job with the settings of this one.",
+            run=_again,
+            configure=_job_argument,
+            examples="  sdstudio jobs again JOB",
+        ),
+        "move": Command(
+            help="Change a queued job's place.",
+            run=_move,
+            configure=_configure_move,
+            examples="  sdstudio jobs move JOB first",
+        ),
         "delete": Command(
-            help="Put a job that does not run into the trash with its files.", run=_delete, configure=_job_argument
+            help="Put a job that does not run into the trash with its files.",
+            run=_delete,
+            configure=_job_argument,
+            examples="  sdstudio jobs delete JOB        `sdstudio jobs restore JOB` brings it back",
         ),
-        "restore": Command(help="Bring a deleted job back.", run=_restore, configure=_job_argument),
-        "clean": Command(help="Empty the trash, and remove what killed processes left half made.", run=_clean),
+        "restore": Command(
+            help="Bring a deleted job back.",
+            run=_restore,
+            configure=_job_argument,
+            examples="  sdstudio jobs list --deleted\n  sdstudio jobs restore JOB",
+        ),
+        "clean": Command(
+            help="Empty the trash, and remove what killed processes left half made.",
+            run=_clean,
+            examples="  sdstudio jobs clean",
+        ),
     },
 )

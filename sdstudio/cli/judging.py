@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from sdstudio.cli.flags import Command, add_job_flags, config_of, peek, plugin_fields, say, table
+from sdstudio.cli.flags import Command, add_job_flags, config_of, naming, peek, plugin_fields, say, table
 from sdstudio.cli.outcomes import EXIT_OK, do
 from sdstudio.options import Field, add_flags, describe
 from sdstudio.schema import LogoConfig, MetricResult, ShiftConfig, to_json
@@ -48,7 +48,7 @@ def _shift(ws: Workspace, arguments: argparse.Namespace) -> int:
 
 
 def _add_own_flags(child: argparse.ArgumentParser, kind: type) -> list[Field]:
-    fields = describe(kind)
+    fields = naming(describe(kind), detector="sdstudio.detectors", reader="sdstudio.readers")
     add_flags(child, fields, "settings", positional=("comparison",))
     return fields
 

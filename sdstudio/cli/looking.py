@@ -69,7 +69,7 @@ def _show(ws: Workspace, arguments: argparse.Namespace) -> int:
 def _configure_check(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     name_argument(child, argv)
     child.add_argument(
-        "--side", type=whole_number(8), metavar="PX", help="the side it is trained at (default: the dataset's setting)"
+        "--side", type=whole_number(8), metavar="PX", help="the side it is trained at (default the dataset's setting)"
     )
     child.add_argument("--thorough", action="store_true", help="read every stored file and compare its hash")
 
@@ -120,8 +120,8 @@ def _snapshot(ws: Workspace, arguments: argparse.Namespace) -> int:
 def _configure_diff(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     name_argument(child, argv)
     help = f"a snapshot, or as much of it as names only one, or {NOW!r}"
-    child.add_argument("before", metavar="FROM", nargs="?", default="", help=f"{help} (default: the newest snapshot)")
-    child.add_argument("after", metavar="TO", nargs="?", default=NOW, help=f"{help} (default: {NOW})")
+    child.add_argument("before", metavar="FROM", nargs="?", default="", help=f"{help} (default the newest snapshot)")
+    child.add_argument("after", metavar="TO", nargs="?", default=NOW, help=f"{help} (default {NOW})")
 
 
 def _diff(ws: Workspace, arguments: argparse.Namespace) -> int:
@@ -159,7 +159,11 @@ def _snapshot_called(store: "DatasetStore", name: str) -> Snapshot:
 
 
 LOOKING = {
-    "list": Command(help="List the datasets.", run=_list),
+    "list": Command(
+        help="List the datasets.",
+        run=_list,
+        examples="  sdstudio dataset list\n  sdstudio dataset list --json",
+    ),
     "show": Command(
         help="List a dataset's pictures and captions.",
         run=_show,
@@ -180,6 +184,7 @@ LOOKING = {
         help="Freeze the captions as they are now; a training run does so by itself.",
         run=_snapshot,
         configure=_configure_snapshot,
+        examples="  sdstudio dataset snapshot mine\n  sdstudio dataset snapshot mine --list",
     ),
     "diff": Command(
         help="What changed from one snapshot to another, or to now.",

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sdstudio.cli.flags import Command, add_job_flags, config_of, peek, plugin_fields
+from sdstudio.cli.flags import Command, add_job_flags, config_of, naming, peek, plugin_fields
 from sdstudio.cli.folders import evaluate_folders
 from sdstudio.cli.generating import GENERATE
 from sdstudio.cli.models import MODEL_HELP, model_refs
@@ -19,7 +19,7 @@ from sdstudio.workspace import Workspace
 
 
 def _configure_caption(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
-    common = describe(CaptionConfig)
+    common = naming(describe(CaptionConfig), captioner="sdstudio.captioners")
     name = peek(argv, "captioner", CaptionConfig().captioner)
     own = plugin_fields("sdstudio.captioners", "captioner", name, "options.")
     add_flags(child, [item for item in common if not item.advanced], "settings")
@@ -43,7 +43,8 @@ def _configure_evaluate(child: argparse.ArgumentParser, argv: Sequence[str]) -> 
         help="measure a plain folder of pictures instead of models, against the folder --reference; pictures in one "
         "subfolder count as one prompt's",
     )
-    fields = [item for item in describe(Protocol) if item.name != "settings.seed"]  # the protocol has `seeds`
+    every = naming(describe(Protocol), metrics="sdstudio.metrics", guidance="sdstudio.guidance")
+    fields = [item for item in every if item.name != "settings.seed"]  # the protocol has `seeds`
     _add_model_flags(child, fields, "protocol (for runs on asim-style, the starter's is the default)")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sdstudio.cli.flags import Command, Parser, add_job_flags, config_of, peek, plugin_fields, say, table
+from sdstudio.cli.flags import Command, Parser, add_job_flags, config_of, naming, peek, plugin_fields, say, table
 from sdstudio.cli.outcomes import EXIT_OK, do
 from sdstudio.options import Field, add_flags, describe, merge
 from sdstudio.schema import ExtraDataset, TrainConfig, UserError, from_json, to_json
@@ -83,7 +83,7 @@ def _add_settings(child: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     under, left = _beneath(early.parse_known_args(list(argv))[0])
     method = peek(argv, "method", under.get("method", TrainConfig().method))
     own = plugin_fields("sdstudio.methods", "method", method, "method_options.")
-    common = describe(TrainConfig)
+    common = naming(describe(TrainConfig), method="sdstudio.methods")
     add_flags(child, [item for item in common if not item.advanced], "settings")
     add_flags(child, own, f"options of {method}")
     child.add_argument(
