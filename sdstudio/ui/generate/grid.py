@@ -179,7 +179,7 @@ def _sheet(job: Job, axis: Axis) -> int:
         st.segmented_control(
             SETTINGS[axis.setting].label,
             range(len(axis.values)),
-            format_func=lambda number: label(axis, number),
+            format_func=lambda number: literal(label(axis, number)),
             default=0,
             required=True,
             key=f"{KEY}.sheet.{job.id}",
