@@ -13,8 +13,9 @@ test: .venv/.installed-dev  ## Run the tests that take seconds
 slow: .venv/.installed-dev  ## Run the tests that take minutes
 	$(BIN)/pytest -m slow
 
-TORTURE := access datasets_killed datasets_hostile engine_resume generate_hub hostile_names jobs_disk_full jobs_killed jobs_locks
-torture: .venv/.installed-dev  ## Kill, fuzz, lock and forge, at full count: some twenty minutes
+TORTURE := hostile_names datasets_hostile datasets_killed engine_resume jobs_killed jobs_disk_full jobs_locks \
+	generate_hub hub_jobs sessions pickles access
+torture: .venv/.installed-dev  ## Kill, fuzz, lock, crowd and forge, at full count: some twenty minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow or not slow" -n 2 --dist worksteal $(TORTURE:%=tests/test_%.py)
 
 check: .venv/.installed-dev  ## Lint, types and tests
