@@ -7,6 +7,7 @@ including each picture with itself, which adds a bias of order 1/N; here the est
 import numpy as np
 
 from sdstudio.metrics import mmd
+from sdstudio.metrics.neighbours import squared_distances
 from sdstudio.metrics.sample import Array, Measured, Pictures, Sample, against_reference
 from sdstudio.schema import Metric, MetricResult
 
@@ -15,8 +16,7 @@ SIGMA, SCALE = 10.0, 1000.0
 
 def kernel(first: Array, second: Array) -> Array:
     """1000 · exp(−‖x − y‖² / 2σ²) for every pair: (N₁, D), (N₂, D) → (N₁, N₂)."""
-    squares = np.sum(first**2, 1)[:, None] + np.sum(second**2, 1)[None] - 2 * first @ second.T
-    return np.asarray(SCALE * np.exp(-np.maximum(squares, 0) / (2 * SIGMA**2)), np.float64)
+    return np.asarray(SCALE * np.exp(-squared_distances(first, second) / (2 * SIGMA**2)), np.float64)
 
 
 def compute(sample: Sample) -> MetricResult:

@@ -11,11 +11,16 @@ from sdstudio.metrics.sample import Array
 _ROWS = 128
 
 
-def distances(first: Array, second: Array) -> Array:
-    """Euclidean distances of every pair: (N₁, D), (N₂, D) → (N₁, N₂), in float64."""
+def squared_distances(first: Array, second: Array) -> Array:
+    """‖x − y‖² of every pair: (N₁, D), (N₂, D) → (N₁, N₂), in float64."""
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     squares = np.sum(first**2, 1)[:, None] + np.sum(second**2, 1)[None] - 2 * first @ second.T
-    return np.asarray(np.sqrt(np.maximum(squares, 0)))
+    return np.asarray(np.maximum(squares, 0))
+
+
+def distances(first: Array, second: Array) -> Array:
+    """Euclidean distances of every pair: (N₁, D), (N₂, D) → (N₁, N₂), in float64."""
+    return np.asarray(np.sqrt(squared_distances(first, second)))
 
 
 def radii(features: Array, k: int) -> Array:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sdstudio.metrics.neighbours import squared_distances
 from sdstudio.metrics.sample import Array
 
 _ELEMENTS = 1 << 23
@@ -12,6 +13,5 @@ def lpips_between(first: Array, second: Array) -> Array:
     squares = np.zeros((len(first), len(second)))
     columns = max(_ELEMENTS // max(len(first), len(second), 1), 1)
     for start in range(0, first.shape[1], columns):
-        one, other = (np.asarray(part[:, start : start + columns], np.float64) for part in (first, second))
-        squares += np.sum(one**2, 1)[:, None] + np.sum(other**2, 1)[None] - 2 * one @ other.T
-    return np.asarray(np.maximum(squares, 0))
+        squares += squared_distances(*(part[:, start : start + columns] for part in (first, second)))
+    return squares
