@@ -4,10 +4,9 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sdstudio import jobs
 from sdstudio.cli.flags import Command, Group, add_job_flags, config_of, hub_secrets, say, table
 from sdstudio.cli.looking import LOOKING, name_argument
-from sdstudio.cli.outcomes import EXIT_OK, do, queued
+from sdstudio.cli.outcomes import EXIT_OK, do
 from sdstudio.options import add_flags, describe, given
 from sdstudio.schema import ImportConfig, PushConfig, to_json
 from sdstudio.words import count
@@ -74,11 +73,9 @@ def _configure_push(child: argparse.ArgumentParser, argv: Sequence[str]) -> None
 
 def _push(ws: Workspace, arguments: argparse.Namespace) -> int:
     config = config_of(PushConfig, arguments, PUSH_FIELDS, {"dataset": arguments.name})
-    config = replace(config, dataset=arguments.name)
-    if arguments.detach and not arguments.dry_run:
-        return queued(arguments, jobs.submit(ws, "push", config, secrets=hub_secrets()))
+    config = replace(config, dataset=arguments.name)  # a --config file may name another
     if not arguments.dry_run:
-        return do(ws, arguments, "push", config)
+        return do(ws, arguments, "push", config, hub_secrets())
     from sdstudio.datasets.push import plan_push
 
     plan = plan_push(ws, config)

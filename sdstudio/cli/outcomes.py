@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from sdstudio.workspace import Workspace, current_workspace, read_json
 EXIT_OK, EXIT_FAILED, EXIT_USER, EXIT_STOPPED = 0, 1, 2, 130
 
 
-def do(ws: Workspace, arguments: argparse.Namespace, kind: str, config: Any) -> int:
-    """Queue the job or do it here, and say how it ended; the exit code."""
+def do(
+    ws: Workspace, arguments: argparse.Namespace, kind: str, config: Any, secrets: Mapping[str, str] | None = None
+) -> int:
+    """Queue the job, with `secrets` for its process, or do it here, and say how it ended; the exit code."""
     placement = placement_of(arguments)
     if arguments.detach:
-        return queued(arguments, jobs.submit(ws, kind, config, placement=placement))
+        return queued(arguments, jobs.submit(ws, kind, config, secrets=secrets, placement=placement))
     return ended(arguments, jobs.run_inline(ws, kind, config))
 
 

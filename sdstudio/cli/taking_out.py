@@ -3,9 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
-from sdstudio import jobs
 from sdstudio.cli.flags import Command, add_detach_flag, hub_secrets, say
-from sdstudio.cli.outcomes import EXIT_OK, do, queued
+from sdstudio.cli.outcomes import EXIT_OK, do
 from sdstudio.options import add_flags, describe, given
 from sdstudio.schema import PublishConfig, from_json
 from sdstudio.workspace import Workspace
@@ -45,9 +44,7 @@ def _configure_publish(child: argparse.ArgumentParser, argv: Sequence[str]) -> N
 
 def _publish(ws: Workspace, arguments: argparse.Namespace) -> int:
     config = from_json(PublishConfig, given(arguments, PUBLISH_FIELDS))
-    if not arguments.detach:
-        return do(ws, arguments, "publish", config)
-    return queued(arguments, jobs.submit(ws, "publish", config, secrets=hub_secrets()))
+    return do(ws, arguments, "publish", config, hub_secrets())
 
 
 TAKING_OUT = {
