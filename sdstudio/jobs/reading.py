@@ -16,7 +16,7 @@ from sdstudio.jobs.folder import CONFIG_FILE, LOG_FILE, TRACEBACK_FILE, State, r
 from sdstudio.jobs.kinds import get_kind
 from sdstudio.jobs.transitions import ending
 from sdstudio.schema import Job
-from sdstudio.workspace import read_json
+from sdstudio.workspace import read_json, read_json_lines
 
 TAIL = 2**18
 """Bytes at the end of a log or of the numbers that a page looks at."""
@@ -107,8 +107,7 @@ def pace(progress: dict[str, Any], now: float) -> tuple[float | None, float | No
 
 def read_metrics(job: Job) -> list[dict[str, Any]]:
     """The numbers the job has said so far, oldest first; a line still being written is left out."""
-    path = job.folder / METRICS_FILE
-    return _rows(path.read_text(encoding="utf-8").splitlines()) if path.exists() else []
+    return list(read_json_lines(job.folder / METRICS_FILE))
 
 
 def latest_metrics(job: Job) -> list[dict[str, Any]]:
