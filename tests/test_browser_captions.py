@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import pytest
+from markup import HOSTILE, MARK, is_text
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -12,14 +13,6 @@ from sdstudio.datasets.bulk import FindReplace
 from sdstudio.datasets.query import Query
 from sdstudio.workspace import Workspace
 
-MARK = "hacked"
-HOSTILE = (
-    f'<img src=x onerror="window.{MARK}=1"><script>window.{MARK}=1</script><b class={MARK}>bold</b>',
-    f"![x](https://evil.example/a.png) [link](javascript:window.{MARK}=1) **strong** # heading",
-    f'</textarea></span>"><svg onload="window.{MARK}=1"> $\\frac{{1}}{{2}}$ :red[red] :material/home: `code` --- <br>',
-    f"{{{{ {MARK} }}}} ${{window.{MARK}=1}} %s %(x)s \\u003cscript\\u003e &lt;b class={MARK}&gt;",
-    "<https://evil.example> www.evil.example a@evil.example [x]: https://evil.example",
-)
 FOREIGN = "asim, صورة امرأة سعيدة 👩‍🎤🏳️‍🌈 笑顔の女性 e\u0301 \u202eabc\u202c"
 MENU = (("Words…", "In how many of"), ("Snapshots…", "1 caption changed"), ("Settings…", "Identifier"))
 TEST_SECONDS = 1800
@@ -37,14 +30,6 @@ def dataset_of(workspace: Workspace, captions: list[str]) -> DatasetStore:
         Image.effect_noise((64, 64), 20 + index).convert("RGB").save(memory, "PNG")
         store.add(memory.getvalue(), f"{index:02}.png", caption)
     return store
-
-
-def is_text(page: Page) -> None:
-    """The caption stands on the page as it was written, and nothing in it came to life."""
-    expect(page.get_by_text("Running", exact=True)).to_have_count(0)
-    assert page.evaluate(f"window.{MARK}") is None
-    alive = (f".{MARK}", "img[src*=evil]", "img[src$='/x']", "a[href*=evil]", "a[href^=javascript]", ".katex")
-    assert page.locator(", ".join(alive)).count() == 0
 
 
 @pytest.mark.slow
