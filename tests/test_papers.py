@@ -165,7 +165,12 @@ def test_half_a_dataset_of_ones_own_is_refused_before_anything_is_written(tmp_pa
             7,
             {"sam-loss.svg", "sam-validation.svg", "sam-fid.svg", "sam-kid.svg", "sam-clip.svg", "sam-pictures.jpg"},
         ),
-        ("faces", ["--steps-share", "0.004", "--prior-images", "2"], 5, {"faces-pictures.jpg"}),
+        (
+            "faces",
+            ["--steps-share", "0.004", "--prior-images", "2"],
+            5,
+            {"faces-lpips.svg", "faces-fid.svg", "faces-pictures.jpg"},
+        ),
         ("logo", ["--epochs", "1", "2"], 3, {"logo-average.svg", "logo-pictures.jpg"}),
     ],
 )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sdstudio import registry
 from sdstudio.papers.numbers import Claim, Measured, judge, measured, values_of
 from sdstudio.papers.orders import orders
 from sdstudio.papers.page import (
@@ -15,11 +16,13 @@ from sdstudio.papers.page import (
     heading,
     machine,
     markdown_table,
+    marks_of,
     metrics_of_protocol,
     notes,
     single,
     write,
 )
+from sdstudio.papers.plots import Point, line_plot
 from sdstudio.papers.settings import FacesSettings
 from sdstudio.papers.sheet import section, sheet
 from sdstudio.papers.study import (
@@ -165,12 +168,14 @@ def write_page(ws: Workspace, settings: FacesSettings, study: Study, folder: Pat
             "## The sweep\n\n" + _table(settings, finished, numbers, labels),
             notes(finished, runs),
             "## Which of the paper's orders held\n\n" + orders(judged, labels),
+            f"## Over the steps\n\n{_ABOUT_PLOTS}\n\n" + "\n".join(f"![{name}]({NAME}-{name}.svg)" for name in PLOTTED),
             section(f"{NAME}-pictures.jpg", "What each run draws", shown),
             machine(total),
         ]
     )
     pictures = sheet(study.folder, shown, real_pictures(ws, finished))
-    return write(folder, NAME, text, {f"{NAME}-pictures.jpg": pictures})
+    plots = {f"{NAME}-{name}.svg": _plot(name, settings, finished, numbers[name]) for name in PLOTTED}
+    return write(folder, NAME, text, {**plots, f"{NAME}-pictures.jpg": pictures})
 
 
 def _about(settings: FacesSettings, finished: Evaluation) -> str:
@@ -208,3 +213,24 @@ def _table(
             said = [SAID[metric.name].get(name, "–") for name in labels]
             rows.append([f"*{metric.label} in the paper*", *said, "–", "–"])
     return markdown_table(["", *labels.values(), "*Base model*", "*Floor*"], rows)
+
+
+PLOTTED = ("lpips", "fid")
+_ABOUT_PLOTS = (
+    "Each run by the steps that it took for each picture, a line for each learning rate; bars from the lowest to the "
+    "highest seed."
+)
+
+
+def _plot(name: str, settings: FacesSettings, finished: Evaluation, found: Mapping[str, Measured]) -> str:
+    """A metric over the steps for each picture: a line for each learning rate, and one for the mix."""
+    lines: dict[str, list[Point]] = {}
+    for arm in sorted(arms(settings), key=lambda arm: arm.loop["steps_per_instance"]):
+        if arm.name in found:
+            one = found[arm.name]
+            rate = f"learning rate {arm.options['learning_rate']:g}" + (", two faces" if arm.mix else "")
+            point = Point(x=arm.loop["steps_per_instance"], y=one.mean, low=min(one.values), high=max(one.values))
+            lines.setdefault(rate, []).append(point)
+    return line_plot(
+        registry.load("sdstudio.metrics")[name].label, "Steps for each picture", lines, marks_of(finished, name)
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 from sdstudio import registry
 from sdstudio.papers.numbers import Measured
 from sdstudio.papers.study import Trained
-from sdstudio.results import ARROWS, FLOOR, Evaluation, count_text, decimals
+from sdstudio.results import ARROWS, FLOOR, Evaluation, cells, count_text, decimals
 from sdstudio.results.ranking import SHARED, is_rankable, rank
 from sdstudio.schema import Metric, MetricResult
 from sdstudio.words import count
@@ -67,6 +67,14 @@ def metrics_of_protocol(evaluation: Evaluation) -> list[Metric]:
     return [records[name] for name in evaluation.protocol.metrics if name in records]
 
 
+def marks_of(evaluation: Evaluation, metric: str) -> dict[str, float]:
+    """What a plot of the metric marks across its width: the base model's value and the floor's, as far as known."""
+    base = next(row.label for row in evaluation.rows if row.role == "base")
+    table = cells(evaluation.results)
+    found = {name: table.get(row, {}).get(metric) for name, row in (("base", base), ("floor", FLOOR))}
+    return {name: cell.value for name, cell in found.items() if cell and cell.value is not None}
+
+
 # ---------------------------------------------------------------- notes
 
 
@@ -93,11 +101,11 @@ def notes(found: Evaluation, runs: Sequence[Trained]) -> str:
     return text + "\n\n" + flags(known, {run.label: run.arm.label for run in runs})
 
 
-def flags(cells: Iterable[MetricResult], arms: Mapping[str, str]) -> str:
+def flags(weak: Iterable[MetricResult], arms: Mapping[str, str]) -> str:
     """Every flag once, as a list, with the measures and the models that it holds for; `arms` are names of models."""
     records: Mapping[str, Metric] = registry.load("sdstudio.metrics")
     where: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
-    for cell in cells:
+    for cell in weak:
         for flag in cell.flags:
             measures, models = where.setdefault(flag, ({}, {}))
             measures[records[cell.metric].label] = None

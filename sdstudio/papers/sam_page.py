@@ -12,6 +12,7 @@ from sdstudio.papers.page import (
     heading,
     machine,
     markdown_table,
+    marks_of,
     metrics_of_protocol,
     notes,
     single,
@@ -208,12 +209,8 @@ def _plot(file: str, title: str, study: Study, arms: Mapping[str, str]) -> str:
         return line_plot(title, "Step", {label: _losses(study.runs, name, "val_loss") for name, label in arms.items()})
     table, metric = cells(study.recorded.results), _OF_PLOT[file]
     lines = {label: _recorded(study, table, name, metric) for name, label in arms.items()}
-    marks = {}
-    for row, name in ((next(row.label for row in study.recorded.rows if row.role == "base"), "base"), (FLOOR, "floor")):
-        cell = table.get(row, {}).get(metric)
-        if cell and cell.value is not None:
-            marks[name] = cell.value
-    return line_plot(f"{title} at the recorded epochs", "Epoch", {k: v for k, v in lines.items() if v}, marks)
+    known = {label: line for label, line in lines.items() if line}
+    return line_plot(f"{title} at the recorded epochs", "Epoch", known, marks_of(study.recorded, metric))
 
 
 def _losses(runs: Sequence[Trained], arm: str, name: str) -> list[Point]:
