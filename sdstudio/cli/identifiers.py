@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from sdstudio.cli.flags import Command, say, table, whole_number
+from sdstudio.cli.outcomes import EXIT_OK
 from sdstudio.workspace import Workspace
 
 
@@ -26,7 +27,7 @@ def _run(ws: Workspace, arguments: argparse.Namespace) -> int:
         for word in arguments.words:
             check_identifier(ws, arguments.base_model, word)
         say(arguments, arguments.words, f"One token each: {', '.join(arguments.words)}")
-        return 0
+        return EXIT_OK
     found = rare_tokens(ws, arguments.base_model, arguments.count, arguments.longest)
     rows = [(token.word, token.rank, token.nearest, f"{token.similarity:.2f}") for token in found]
     say(
@@ -34,7 +35,7 @@ def _run(ws: Workspace, arguments: argparse.Namespace) -> int:
         [asdict(token) for token in found],
         table(rows, "word", "place in the vocabulary", "nearest common word", "similarity"),
     )
-    return 0
+    return EXIT_OK
 
 
 IDENTIFIERS = Command(
