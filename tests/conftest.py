@@ -34,6 +34,10 @@ FLAGS = [
 ]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shots", help="the folder that the newcomer's hour keeps its pictures of the pages in")
+
+
 @pytest.fixture
 def quiet_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """The empty workspace of pages that run in this process, without the starter's examples; its queue stands still."""
