@@ -153,7 +153,7 @@ def test_strengths_and_further_checkpoints_are_asked_for(workspace: Workspace, a
     assert [(item.checkpoint, item.weight) for item in trained.extras] == [(extra, -0.25)]
 
 
-def test_a_checkpoint_of_another_family_is_named_at_its_field(workspace: Workspace) -> None:
+def test_a_checkpoint_of_another_family_or_that_is_gone_is_named_at_its_field(workspace: Workspace) -> None:
     for run in ("run-a", "run-b"):
         finished_run(workspace, run, run, "asim, a cat")
     file = workspace.runs / "run-b/checkpoints/step-000020/checkpoint.json"
@@ -161,6 +161,11 @@ def test_a_checkpoint_of_another_family_is_named_at_its_field(workspace: Workspa
     app = open_page("generate", model="runs/run-a/checkpoints/step-000020")
     app.multiselect(key="generate.extras").set_value(["runs/run-b/checkpoints/step-000020"]).run()
     assert "was trained on the family 'sdxl'" in words(app).replace("\\", "")
+    app.multiselect(key="generate.models").set_value(["runs/run-a/checkpoints/step-000020"]).run()
+    (workspace.runs / "run-a").rename(workspace.root / "away")
+    app.run()
+    said = words(app).replace("\\", "")
+    assert "run-a/checkpoints/step-000020 is not here any more" in said and "Choose a model to ask" in said
 
 
 def test_what_the_hub_refuses_is_one_sentence(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,9 +29,12 @@ def choose_models(workspace: Workspace) -> list[ModelRef]:
     """The models to ask: each chosen one with its strength, and what is put on all of them."""
     models, found = models_to_ask(workspace), {item.ref: item for item in list_checkpoints(workspace)}
     _offer(list(models))
+    say_gone(MODELS, models)
     chosen = st.multiselect(
         "Models", list(models), format_func=lambda ref: models[ref].label, key=MODELS, persist_state="session"
     )
+    if not chosen:
+        show_problem("Choose a model to ask.")
     extras = _extras(workspace, models, found, chosen)
     return [replace(models[ref], weight=_strength(ref, found), extras=extras) for ref in chosen]
 
@@ -209,6 +212,14 @@ def _token_counter(workspace: Workspace, models: Sequence[ModelRef]) -> tuple[Ca
         return len(tokenizer.tokenizer.encode(text, add_special_tokens=False).ids)
 
     return counted, tokenizer.limit - special
+
+
+def say_gone(key: str, models: Mapping[str, ModelRef]) -> None:
+    """Say, above the picker of this key, which of the models that were chosen there have gone since."""
+    chosen = st.session_state.get(key) or []
+    for ref in [chosen] if isinstance(chosen, str) else chosen:
+        if ref not in models:
+            show_problem(f"The model {ref} is not here any more: choose another.")
 
 
 def show_problem(text: str) -> None:

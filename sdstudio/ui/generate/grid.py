@@ -20,6 +20,7 @@ from sdstudio.schema import (
 )
 from sdstudio.ui.forms import config_form
 from sdstudio.ui.generate import compare
+from sdstudio.ui.generate.fields import say_gone
 from sdstudio.ui.generate.large import show_picture, undo_delete
 from sdstudio.ui.job_card import follow, is_live
 from sdstudio.ui.models import models_to_ask
@@ -61,6 +62,7 @@ def show(workspace: Workspace) -> None:
 def _form(workspace: Workspace) -> None:
     models = models_to_ask(workspace)
     with st.container(border=True):
+        say_gone(f"{KEY}.model", models)
         with st.grid(columns="auto", min_column_width=320, vertical_alignment="top"):
             model = st.selectbox(
                 "Model",

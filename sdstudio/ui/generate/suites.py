@@ -19,6 +19,7 @@ from sdstudio.starter.examples import STARTER_SAMPLING
 from sdstudio.suites import SUBJECT, Suite
 from sdstudio.ui.evaluate import setting_up
 from sdstudio.ui.forms import config_form
+from sdstudio.ui.generate.fields import say_gone
 from sdstudio.ui.generate.live import BATCH
 from sdstudio.ui.models import models_to_ask
 from sdstudio.ui.placement import placement_picker
@@ -40,6 +41,7 @@ def show(workspace: Workspace) -> None:
     models = models_to_ask(workspace)
     with st.container(border=True):
         subject = _subject(suite)
+        say_gone(f"{KEY}.models", models)
         chosen = st.multiselect(
             "Models",
             list(models),
