@@ -1,6 +1,6 @@
-# docker build -t sd-studio . && docker run --rm -it -p 127.0.0.1:8501:8501 -v "$PWD/workspace:/workspace" sd-studio
+# docker build -t sd-studio . && docker run --rm -it -p 127.0.0.1:8501:8501 -v sd-studio:/workspace sd-studio
 # With a GPU add `--gpus all` to the run; without one, `--build-arg TORCH=cpu` to the build saves gigabytes.
-# Open the address that it prints; the token in it is kept in the workspace.
+# Open the address that it prints. The token in it, all work and what comes from the Hub stay in the volume.
 FROM python:3.11.14-slim-bookworm
 
 ARG TORCH=cuda
@@ -13,7 +13,7 @@ COPY . .
 RUN pip install --no-cache-dir --no-deps -e .
 
 USER studio
-ENV SDSTUDIO_WORKSPACE=/workspace
+ENV SDSTUDIO_WORKSPACE=/workspace HF_HOME=/workspace/cache/huggingface
 VOLUME /workspace
 EXPOSE 8501
 HEALTHCHECK --start-period=60s CMD ["python", "-c", "from http.client import HTTPConnection as C; c = C('127.0.0.1', 8501, timeout=5); c.request('GET', '/_stcore/health'); assert c.getresponse().status in (200, 401)"]

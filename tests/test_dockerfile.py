@@ -42,6 +42,12 @@ def test_what_it_copies_and_installs_is_there() -> None:
     assert files == ["requirements.txt"]
 
 
+def test_all_that_is_kept_lies_in_the_volume() -> None:
+    places = dict(pair.split("=", 1) for pair in dict(steps())["ENV"].split())
+    assert places["SDSTUDIO_WORKSPACE"] == dict(steps())["VOLUME"]
+    assert all(Path(place).is_relative_to(dict(steps())["VOLUME"]) for place in places.values())
+
+
 def test_its_command_starts_a_studio_that_asks_for_a_token_and_is_healthy(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
