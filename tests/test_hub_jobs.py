@@ -138,7 +138,7 @@ def test_a_job_with_a_secret_waits_for_its_place_by_itself(server, ws, store):
     with device_lock(ws, NETWORK):
         job = submit(ws, "push", config, secrets={"HF_TOKEN": TOKEN})
         assert job.state == "starting"
-        waiting = wait(ws, job.id, timeout=4)
+        waiting = next(found for _ in range(90) if (found := wait(ws, job.id, timeout=1)).message)
         assert waiting.state == "starting" and waiting.message.startswith("waits: network is used")
     assert wait(ws, job.id, timeout=120).state == "succeeded"
 
