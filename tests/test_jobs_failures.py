@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from canary import assert_nowhere
 from jobs_helpers import empty_workspace, plain_pictures
 
 from sdstudio import jobs
@@ -155,3 +156,21 @@ def test_a_job_that_could_use_nothing_claims_to_have_kept_nothing(tmp_path: Path
     for job in jobs.list_jobs(ws):
         assert (job.state, job.done) == ("failed", 0)
         assert "is kept" not in job.error and "jobs resume" not in job.error
+
+
+def test_an_error_that_quotes_a_token_does_not_give_it_away(tmp_path: Path, monkeypatch, capfd) -> None:
+    token = "hf_canary_quoted_77d1"
+    monkeypatch.setenv("HF_TOKEN", token)
+
+    def run(*_: object) -> bool:
+        raise RuntimeError(f"401 for Bearer {token}")
+
+    monkeypatch.setattr("sdstudio.datasets.importer.run_import", run)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").touch()
+    ws = empty_workspace(tmp_path)
+    config = ImportConfig(dataset="set", folder=str(tmp_path / "pictures"))
+    job = jobs.run_inline(ws, "import", config, echo=False)
+    assert job.state == "failed" and "401 for Bearer [HF_TOKEN]" in job.error
+    assert_nowhere(token, tmp_path)
+    assert token not in "".join(capfd.readouterr())

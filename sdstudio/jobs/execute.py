@@ -1,6 +1,7 @@
 """Doing a job, in whatever process, and writing down how it ended."""
 
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 
 from sdstudio.jobs.backends import LOCAL, RAY
 from sdstudio.jobs.context import JobContext
-from sdstudio.jobs.failures import explain, kept
+from sdstudio.jobs.failures import explain, kept, without_tokens
 from sdstudio.jobs.folder import (
     CONFIG_FILE,
     TRACEBACK_FILE,
@@ -49,11 +50,12 @@ def execute(context: JobContext) -> Exception | None:
     except KeyboardInterrupt:
         _finish(folder, state="cancelled", message=f"Stopped before it could save. {kept(folder)}")
     except Exception as error:
+        raised, said = without_tokens(traceback.format_exc()), without_tokens(explain(error, folder))
         with suppress(OSError):
-            traceback.print_exc()
+            print(raised, file=sys.stderr)
         free_reserve(folder)
-        atomic_write(folder / TRACEBACK_FILE, traceback.format_exc())
-        _finish(folder, state="failed", error=explain(error, folder), traceback=TRACEBACK_FILE, exit_code=1)
+        atomic_write(folder / TRACEBACK_FILE, raised)
+        _finish(folder, state="failed", error=said, traceback=TRACEBACK_FILE, exit_code=1)
         return error
     else:
         if finished:

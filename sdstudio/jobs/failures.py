@@ -1,6 +1,7 @@
 """Why a job did not finish, in a sentence: what happened, what was kept, what to try."""
 
 import errno
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from sdstudio.words import first_line
 from sdstudio.workspace import read_json
 
 SIGKILL = 9
+SHORTEST_TOKEN = 8
 FULL = 2**20
 """A disk with fewer bytes free than this takes no state file, log line or checkpoint."""
 NO_SPACE = ("no space left on device", "disk is full", "disk quota exceeded")
@@ -37,6 +39,14 @@ def explain(error: BaseException, folder: Path) -> str:
         return f"This machine ran out of memory. {kept(folder)} {_smaller(folder)}"
     what = f"{type(error).__name__}: {first_line(error)}"
     return f"It failed on something unforeseen ({what}). {kept(folder)} {TRACEBACK_FILE} in its folder says where."
+
+
+def without_tokens(text: str) -> str:
+    """`text` in which the name of a token of this process's environment stands for what it is."""
+    for name, value in os.environ.items():
+        if name.endswith("TOKEN") and len(value) >= SHORTEST_TOKEN:
+            text = text.replace(value, f"[{name}]")
+    return text
 
 
 def explain_end(state: State, folder: Path, exit_code: int | None) -> str:
