@@ -24,7 +24,7 @@ from full_workspace import fill
 from sdstudio.workspace import ENV_VAR, Workspace
 
 ROOT = Path(__file__).parents[1]
-ROUNDS, SWITCHES = 1, 3
+ROUNDS, SWITCHES = 3, 3
 TABS = {
     "generate": ("Ask", "Grid", "Suites", "Gallery"),
     "evaluate": ("Compare", "Scoreboard", "Curves", "Pictures", "Captions", "Rating room", "Logo and text", "Shift"),

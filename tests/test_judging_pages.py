@@ -52,7 +52,7 @@ def tables(app) -> str:
     [
         ("Rating room", "nothing to rate yet"),
         ("Logo and text", "nothing to look for yet"),
-        ("Shift", "nothing to place yet"),
+        ("Shift", "no shift to measure yet"),
     ],
 )
 def test_without_a_comparison_the_tab_says_what_to_do_first(quiet_workspace: Workspace, view: str, hint: str) -> None:

@@ -23,7 +23,7 @@ WHOLE, CROPS = "Whole pictures", "What a detector cuts out"
 
 def show(workspace: Workspace) -> None:
     job = choose_comparison(
-        workspace, "There is nothing to place yet: compare models first.", ":material/scatter_plot:"
+        workspace, "There is no shift to measure yet: compare models first.", ":material/scatter_plot:"
     )
     if job is None:
         return
@@ -36,18 +36,18 @@ def show(workspace: Workspace) -> None:
 
 
 def show_form(workspace: Workspace, job: Job) -> None:
-    st.subheader("Place the pictures")
+    st.subheader("Measure the shift")
     st.markdown(
         "All pictures are encoded, brought onto their principal components and clustered, class by class. Then the "
         "clusters tell how far the trained model is from its base model, and how far from the real pictures.",
         width=720,
     )
-    pieces = st.segmented_control("What is placed", [WHOLE, CROPS], default=WHOLE, key="shift.pieces", required=True)
+    pieces = st.segmented_control("What is looked at", [WHOLE, CROPS], default=WHOLE, key="shift.pieces", required=True)
     detector, options = (
         choose_plug_in("sdstudio.detectors", "Detector", "zero_shot", "shift") if pieces == CROPS else ("", {})
     )
     values = config_form(ShiftConfig, key="shift", skip=("comparison", "detector", "detector_options"))
-    if st.button("Place", type="primary", icon=":material/scatter_plot:", key="shift.start"):
+    if st.button("Measure", type="primary", icon=":material/scatter_plot:", key="shift.start"):
         with told():
             chosen = {"comparison": job.id, "detector": detector, "detector_options": options}
             jobs.submit(workspace, "shift", from_json(ShiftConfig, values | chosen), f"Shift in {job.title or job.id}")
