@@ -23,22 +23,18 @@ class Screenshots:
         page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
     def take(self, name: str, *, until: Locator | None = None) -> None:
-        """Keep the page as it is now as `name`.png, from its top down to the end of `until`, or of what it holds.
-
-        A dialog is taken as it stands in the window.
-        """
+        """Keep the page as it is now as `name`.png, from its top to the end of `until`, of a dialog or of all."""
         page = self.page
         page.mouse.move(WIDTH - 2, 2)
         page.evaluate("document.activeElement.blur()")  # help opens where the focus is
         for unfinished in ("stStatusWidget", "stSkeleton", "stTooltipContent"):
             expect(page.get_by_test_id(unfinished)).to_have_count(0)
-        if page.get_by_role("dialog").count():
-            shot = self._still(HEIGHT)
-        else:
-            page.set_viewport_size({"width": WIDTH, "height": TALLEST})  # charts and thumbnails fill what is seen
-            page.get_by_test_id("stMain").evaluate("main => main.scrollTo(0, 0)")
-            shot = self._still(self._end(until or page.get_by_test_id("stMainBlockContainer").locator("> div").first))
-            page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+        page.set_viewport_size({"width": WIDTH, "height": TALLEST})  # charts and thumbnails fill what is seen
+        page.get_by_test_id("stMain").evaluate("main => main.scrollTo(0, 0)")
+        dialog = page.get_by_role("dialog")
+        whole = dialog if dialog.count() else page.get_by_test_id("stMainBlockContainer").locator("> div").first
+        shot = self._still(self._end(until or whole))
+        page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
         self._keep(name, shot)
 
     def _end(self, last: Locator) -> int:
@@ -58,7 +54,8 @@ class Screenshots:
         return self.page.screenshot(clip=clip, animations="disabled", caret="hide")
 
     def _keep(self, name: str, shot: bytes) -> None:
-        small = Image.open(io.BytesIO(shot)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        whole = Image.open(io.BytesIO(shot)).convert("RGB")
+        small = whole.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         path = self.folder / f"{name}.png"
         small.save(path, optimize=True)
         assert path.stat().st_size < LARGEST, f"{path.name} has {path.stat().st_size:,} bytes"
