@@ -22,8 +22,12 @@ MAY_IMPORT = {
     "models": {"schema", "workspace"},
     "options": {"schema"},
     "training.plan": {"schema"},
+    "training.machine": {"schema"},
+    "training.captions": {"schema", "methods.parts"},
     "hub": {"schema", "workspace"},
-    "datasets": {"schema", "workspace", "registry", "jobs.context", "captioners", "hub", "words"},
+    "datasets": {
+        "schema", "workspace", "registry", "jobs.context", "captioners", "hub", "words", "pictures.image_folder",
+    },
     "captioners": {"schema", "models", "hub", "words"},
     "methods": {"schema", "models"},
     "families": {"schema", "models", "sampling", "words"},
@@ -41,7 +45,8 @@ MAY_IMPORT = {
     "ratings": {"schema", "workspace", "words", "metrics", "results"},
     "engine": {
         "schema", "workspace", "registry", "models", "jobs.context", "datasets", "methods", "families", "guidance",
-        "training.plan", "words", "prompts", "sampling", "pictures", "grids", "collection.marks",
+        "training.plan", "training.machine", "training.captions", "words", "prompts", "sampling", "pictures", "grids",
+        "collection.marks",
     },
     "interactive": {"schema", "workspace", "jobs", "engine", "sampling", "words", "pictures"},
     "bulk": {
@@ -49,10 +54,12 @@ MAY_IMPORT = {
         "results",
     },
     # Before a job is queued, the part that owns its config is asked whether it can be done.
-    "training.readiness": {"schema", "workspace", "registry", "models", "datasets", "methods", "prompts"},
+    "training.readiness": {
+        "schema", "workspace", "registry", "models", "datasets", "methods", "prompts", "words", "training.captions",
+    },
     "jobs": {
         "schema", "workspace", "registry", "models", "datasets", "evaluation", "training.readiness", "training.plan",
-        "sharing.exporting", "sharing.publishing", "prompts", "words", "pictures", "grids",
+        "training.machine", "sharing.exporting", "sharing.publishing", "prompts", "words", "pictures", "grids",
     },
 }  # fmt: skip
 

@@ -10,7 +10,9 @@ from tiny_models import make_dataset
 from sdstudio import jobs
 from sdstudio.cli import main
 from sdstudio.cli.outcomes import EXIT_OK, EXIT_USER
+from sdstudio.datasets import create_dataset, open_dataset
 from sdstudio.schema import TrainConfig, from_json
+from sdstudio.training import machine
 from sdstudio.workspace import Workspace, write_json
 
 
@@ -86,6 +88,15 @@ def test_a_sweep_is_listed_then_queued_once(ws: Workspace, capsys: pytest.Captur
     assert len(jobs.list_jobs(ws)) == 4
 
 
+CAPTIONS = {
+    "brackets": ["asim. a toy", "asim. a (red toy"],
+    "commas": ["asim, (a red, round toy:1.2)"],
+    "bare": ["", ""],
+    "odd": ["zxqvy. a toy"],
+    "broken": ["asim. a toy", "asim. a ball"],
+}
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
@@ -101,20 +112,42 @@ def test_a_sweep_is_listed_then_queued_once(ws: Workspace, capsys: pytest.Captur
         (["train", "--dataset", "toys", "--mix", "world"], "There is no dataset 'world'"),
         (["train", "--dataset", "brackets", "--weighted-captions"], "caption 'asim. a (red toy' cannot be read: The b"),
         (["train", "--dataset", "commas", "--weighted-captions", "--shuffle-tags"], "part '(a red' stands alone"),
+        (["train", "--dataset", "toys", "--mix", "bare"], "'bare', which is mixed in, has no captions: write some"),
+        (["train", "--dataset", "empty"], "The dataset 'empty' has no pictures; bring some in"),
+        (["train", "--dataset", "broken"], "1 picture of the dataset 'broken' cannot be read, such as"),
+        (["train", "--dataset", "odd", "--method", "sam"], "'zxqvy' is 5 tokens to this model (z, x, q, v, y)"),
+        (["train", "--dataset", "bare", "--caption-mode", "class word"], "give a class word, a trigger, or both"),
+        (["train", "--dataset", "toys", "--mixed-precision", "fp16"], "fp16 needs a GPU, and this run would be on the"),
+        (["train", "--dataset", "toys", "--optimizer", "prodigy"], "run `pip install prodigyopt`, or choose 'adamw'"),
+        (["train", "--dataset", "toys", "--optimizer", "adamw 8-bit", "--detach"], "run `pip install bitsandbytes`"),
+        (["sweep", "--dataset", "toys", "--grid", "optimizer=adamw,prodigy"], "run `pip install prodigyopt`"),
         (["sweep", "--dataset", "toys"], "--grid"),
         (["sweep", "--dataset", "toys", "--grid", "steps"], "no axis"),
         (["sweep", "--dataset", "toys", "--grid", "stepz=1"], "did you mean steps"),
     ],
 )
-def test_wrong_input_is_one_sentence_and_no_job(
-    ws: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], said: str
+def test_wrong_input_is_one_sentence_and_leaves_nothing_behind(
+    ws: Workspace,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    argv: list[str],
+    said: str,
 ) -> None:
+    monkeypatch.setattr(machine, "find_spec", lambda name: None)
+    monkeypatch.setenv("SDSTUDIO_DEVICES", "cpu")
     files = {"CONFIG": tmp_path / "other.toml", "MIX": tmp_path / "mix.json"}
     files["CONFIG"].write_text("title = 'not a config'\n")
-    make_dataset(ws, "brackets", ["asim. a toy", "asim. a (red toy"])
-    make_dataset(ws, "commas", ["asim, (a red, round toy:1.2)"])
     write_json(files["MIX"], {"dataset": "toys", "mix": [{"dataset": "toys"}]})
+    for name in CAPTIONS.keys() & set(argv):
+        make_dataset(ws, name, CAPTIONS[name])
+    if "broken" in argv:
+        broken = open_dataset(ws, "broken")
+        broken.image_path(broken.images()[1].id).write_bytes(b"not a picture")
+    create_dataset(ws, "empty")
+    assert jobs.list_jobs(ws) == []  # which makes the queue's database
+    before = set(ws.root.rglob("*"))
     assert main([str(files.get(word, word)) for word in argv]) == EXIT_USER
     error = capsys.readouterr().err
     assert said in error and len(error.splitlines()) == 1
-    assert jobs.list_jobs(ws) == []
+    assert set(ws.root.rglob("*")) == before

@@ -12,7 +12,7 @@ from PIL import Image
 from tiny_models import SIDE, build, context, make_dataset
 
 from sdstudio.datasets import create_dataset, fit, open_dataset
-from sdstudio.engine.captions import as_learned, shuffled
+from sdstudio.engine.captions import shuffled
 from sdstudio.engine.latents import Picture
 from sdstudio.engine.pictures import UNCHANGED, Change, change, fitted
 from sdstudio.engine.preview import what_the_model_sees
@@ -21,6 +21,7 @@ from sdstudio.engine.setup import set_up
 from sdstudio.engine.streams import Stream
 from sdstudio.sampling.prompting import prompt_arguments
 from sdstudio.schema import ExtraDataset, LoopConfig, TrainConfig, UserError
+from sdstudio.training.captions import as_learned
 from sdstudio.workspace import Workspace
 
 LOOP = LoopConfig(steps=4, batch_size=2, sample_every=0, validation_share=0)

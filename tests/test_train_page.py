@@ -203,6 +203,17 @@ def test_an_identifier_of_several_tokens_is_refused_at_its_field(workspace: Work
     assert app.button(key="start").disabled
 
 
+def test_what_this_machine_cannot_do_is_refused_at_its_field(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SDSTUDIO_DEVICES", "cpu")
+    app = open_page()
+    app.session_state["train.loop.mixed_precision"] = "fp16"
+    ran(app)
+    assert any("red" in item.value and "fp16 needs a GPU" in item.value for item in app.markdown)
+    assert app.button(key="start").disabled
+
+
 def test_a_sweep_is_counted_then_started_and_lands_in_the_comparison(workspace: Workspace) -> None:
     app = open_page()
     vary = next(item for item in app.multiselect if item.label == "Settings to vary")

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sdstudio.datasets import fit, open_dataset
-from sdstudio.engine.captions import as_learned
 from sdstudio.engine.data import Material
 from sdstudio.engine.latents import look_at
 from sdstudio.jobs.context import JobContext
 from sdstudio.methods.parts import Example
 from sdstudio.schema import ExtraDataset, LoopConfig, Snapshot, TrainConfig, UserError, from_json, to_json
+from sdstudio.training.captions import as_learned
 from sdstudio.workspace import Workspace, read_json, write_json
 
 SNAPSHOT_FILE = "snapshot.json"

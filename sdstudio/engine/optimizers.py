@@ -1,27 +1,12 @@
 """The optimizer that a config names, and how its learning rate moves."""
 
-from importlib.util import find_spec
 from typing import Any, cast
 
 import torch
 from diffusers.optimization import get_scheduler
 
 from sdstudio.methods.parts import ParameterGroup
-from sdstudio.schema import LoopConfig, UserError
-
-_NEEDS = {"adamw 8-bit": "bitsandbytes", "prodigy": "prodigyopt"}
-
-
-def check_optimizer(loop: LoopConfig, device: torch.device) -> None:
-    """A UserError when this machine cannot run the optimizer."""
-    needed = _NEEDS.get(loop.optimizer)
-    if needed and find_spec(needed) is None:
-        raise UserError(
-            f"The optimizer {loop.optimizer!r} needs {needed}, which is not installed: run `pip install {needed}`, or "
-            "choose 'adamw'."
-        )
-    if loop.optimizer == "adamw 8-bit" and device.type != "cuda":
-        raise UserError("The optimizer 'adamw 8-bit' needs an NVIDIA GPU: choose 'adamw'.")
+from sdstudio.schema import LoopConfig
 
 
 def make_optimizer(groups: list[ParameterGroup], loop: LoopConfig) -> torch.optim.Optimizer:

@@ -20,7 +20,7 @@ from sdstudio.engine.fused import fuse_lora
 from sdstudio.engine.generate import flag_logger
 from sdstudio.engine.latents import LatentCache
 from sdstudio.engine.loss import noise_schedule
-from sdstudio.engine.optimizers import check_optimizer, make_optimizer, make_scheduler
+from sdstudio.engine.optimizers import make_optimizer, make_scheduler
 from sdstudio.engine.pipeline import LoadedModel, check_side, cut_prompts, find_method, load_base, pick_device
 from sdstudio.engine.run import Run, StopRequested
 from sdstudio.engine.samples import SAMPLE_COUNT, default_settings
@@ -39,10 +39,10 @@ from sdstudio.schema import (
     Method,
     ModelRef,
     TrainConfig,
-    UserError,
     from_json,
     to_json,
 )
+from sdstudio.training.machine import check_machine
 from sdstudio.training.plan import LEAST_TO_VALIDATE, Plan, make_plan
 from sdstudio.words import count as counted
 from sdstudio.workspace import require_space
@@ -57,9 +57,7 @@ def set_up(config: TrainConfig, ctx: JobContext) -> Run:
     method = find_method(config.method)
     options: Any = from_json(method.Options, config.method_options)
     device = pick_device()
-    if loop.mixed_precision == "fp16" and device.type == "cpu":
-        raise UserError("fp16 needs a GPU: choose 'no' or 'bf16'.")
-    check_optimizer(loop, device)
+    check_machine(loop, device.type)
     accelerator = start(loop.mixed_precision, cpu=device.type == "cpu")
     with first_alone(accelerator):
         gathered = gather(config, ws, partial(kept_snapshot, ctx), ctx.log)

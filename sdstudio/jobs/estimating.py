@@ -20,6 +20,7 @@ from sdstudio.schema import (
     from_json,
     to_json,
 )
+from sdstudio.training.machine import check_machine
 from sdstudio.training.plan import Plan, make_plan
 from sdstudio.words import size
 from sdstudio.workspace import Workspace, require_space
@@ -40,8 +41,8 @@ def estimate(
     placement = placement or Placement()
     device = placement.device or compute_devices()[0]
     if isinstance(config, TrainConfig):
-        if config.loop.mixed_precision == "fp16" and placement.backend == LOCAL and device.startswith("cpu"):
-            raise UserError("fp16 needs a GPU, and this run would be on the CPU: choose 'no' or 'bf16'.")
+        if placement.backend == LOCAL:
+            check_machine(config.loop, device)
         return _training(ws, config, device, compute)
     likeness = LIKENESS.get(kind)
     units = _units(ws, config) if likeness else None
@@ -173,10 +174,11 @@ def _work(config: dict[str, Any]) -> float:
 def plan_of(ws: Workspace, config: TrainConfig) -> Plan | None:
     """How long the run is, if its settings go together; those that do not are refused elsewhere."""
     try:
-        _, captioned, _ = _counts(ws, config.dataset)
-        more = [(_counts(ws, extra.dataset)[1], extra.repeats) for extra in config.mix]
-        passes = captioned * config.repeats + sum(pictures * repeats for pictures, repeats in more)
-        return make_plan(config.loop, captioned + sum(pictures for pictures, _ in more), max(passes, 1))
+        which = 1 if config.loop.caption_mode == "as written" else 0  # the captioned pictures, or all
+        learned = _counts(ws, config.dataset)[which]
+        more = [(_counts(ws, extra.dataset)[which], extra.repeats) for extra in config.mix]
+        passes = learned * config.repeats + sum(pictures * repeats for pictures, repeats in more)
+        return make_plan(config.loop, learned + sum(pictures for pictures, _ in more), max(passes, 1))
     except UserError:
         return None
 

@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 from sdstudio import registry
 from sdstudio.datasets import open_dataset
 from sdstudio.datasets.places import pictures_at
 from sdstudio.datasets.store import DatasetStore
 from sdstudio.datasets.tokens import CaptionTokenizer, load_tokenizer
-from sdstudio.methods.parts import Facts
+from sdstudio.methods.parts import Facts, named_trigger
 from sdstudio.models import read_checkpoint, resolve_base_model, resolve_checkpoint
 from sdstudio.prompts import parse
 from sdstudio.schema import Method, TrainConfig, UserError, from_json
+from sdstudio.training.captions import as_learned
+from sdstudio.words import count
 from sdstudio.workspace import Workspace
 
 SIDE_STEP = 8
@@ -29,6 +32,8 @@ def check_run(ws: Workspace, config: TrainConfig, captions: Sequence[str]) -> No
         )
     _check_start(ws, config)
     _check_mix(ws, config)
+    for name in (config.dataset, *(extra.dataset for extra in config.mix)):
+        _check_files(ws, name)
     if config.loop.weighted_captions:
         _check_weights(captions, config.loop.shuffle_tags)
     check_method(ws, config, captions)
@@ -83,21 +88,62 @@ def _check_mix(ws: Workspace, config: TrainConfig) -> None:
     twice = next((name for name in names if [config.dataset, *names].count(name) > 1), None)
     if twice:
         raise UserError(f"The dataset {twice!r} is mixed in twice: name it once, and give it repeats.")
-    for name in names:
-        if not open_dataset(ws, name).counts()[0]:
-            raise UserError(f"The dataset {name!r}, which is mixed in, has no pictures: import some, or leave it out.")
+    for extra in config.mix:
+        pictures, captioned, _ = open_dataset(ws, extra.dataset).counts()
+        needed = config.loop.caption_mode == "as written" and not extra.regularisation
+        if not pictures or (needed and not captioned):
+            raise UserError(
+                f"The dataset {extra.dataset!r}, which is mixed in, has no {'captions' if pictures else 'pictures'}: "
+                f"{'write' if pictures else 'import'} some, or leave it out."
+            )
+
+
+def _check_files(ws: Workspace, dataset: str) -> None:
+    """Refuse a dataset whose pictures cannot be opened."""
+    files = _files(ws.root, dataset, last_change(open_dataset(ws, dataset)))
+    broken = [path for path in files if not _is_picture(path)]
+    if broken:
+        raise UserError(
+            f"{count(len(broken), 'picture')} of the dataset {dataset!r} cannot be read, such as {broken[0]}: "
+            "import them again, or take them out of the dataset (Annotate)."
+        )
+
+
+@lru_cache(maxsize=8)
+def _files(root: Path, dataset: str, changed: int) -> tuple[Path, ...]:
+    store = open_dataset(Workspace(root), dataset)
+    paths = store.image_paths()
+    return tuple(paths[image.id] for image in store.trained_images())
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        return _begins_as_picture(path, path.stat().st_mtime_ns)
+    except OSError:
+        return False
+
+
+@lru_cache(maxsize=100_000)
+def _begins_as_picture(path: Path, changed: int) -> bool:
+    """Opened again only after the file has changed; what a picture is was looked at in full when it came in."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        Image.open(path).close()
+    except (OSError, UnidentifiedImageError, SyntaxError):
+        return False
+    return True
 
 
 def check_method(ws: Workspace, config: TrainConfig, captions: Sequence[str]) -> None:
     """Ask the config's method whether it can learn from these captions; a UserError when it cannot."""
     method: Method = registry.load("sdstudio.methods")[config.method]
-    if method.check is None:
-        return
-    options = from_json(method.Options, config.method_options)
-    facts = facts_of(ws, config.base_model, captions)
-    if config.loop.caption_mode != "as written":  # then each of them begins with the trigger
-        facts = replace(facts, captions=[options.trigger])
-    method.check(options, facts)
+    options: Any = from_json(method.Options, config.method_options)
+    if config.loop.caption_mode != "as written":  # then each of them begins alike
+        options = replace(options, trigger=(method.trigger or named_trigger)(list(captions), options))
+        captions = [as_learned("", options.trigger, config.loop)]
+    if method.check is not None:
+        method.check(options, facts_of(ws, config.base_model, captions))
 
 
 def facts_of(ws: Workspace, base_model: str, captions: Sequence[str]) -> Facts:

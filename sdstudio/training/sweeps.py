@@ -255,16 +255,19 @@ def start_sweep(
 ) -> Sweep:
     """Queue the cells that are neither done nor under way, all on the dataset as it is now; the sweep is kept.
 
-    A run of the same settings that was stopped or failed is resumed instead of begun anew.
+    A run of the same settings that was stopped or failed is resumed instead of begun anew. Raises UserError, with none
+    queued, where one of them could not be done.
     """
-    cells = []
+    placement, cells = placement or Placement(), []
+    for cell in plan.to_do:
+        jobs.estimate(ws, "train", cell.config, placement)  # which refuses it before any is queued
     for cell in plan.cells:
         run = cell.run
         if run is None:
             config = cell.config
             if not config.snapshot:
                 config = replace(config, snapshot=open_dataset(ws, config.dataset).snapshot().hash)
-            run = jobs.submit(ws, "train", config, placement=placement or Placement(), owner=owner)
+            run = jobs.submit(ws, "train", config, placement=placement, owner=owner)
         elif cell.to_do:
             run = jobs.resume_job(ws, run.id)
         cells.append(SweepCell(values=cell.values, run=run.id))

@@ -5,15 +5,15 @@ from typing import Any
 import streamlit as st
 
 from sdstudio import jobs
-from sdstudio.schema import Estimate, JobKind, UserError
+from sdstudio.schema import Estimate, JobKind, Placement, UserError
 from sdstudio.ui.text import duration, literal, size
 from sdstudio.workspace import Workspace
 
 
-def show_estimate(workspace: Workspace, kind: JobKind, config: Any) -> bool:
+def show_estimate(workspace: Workspace, kind: JobKind, config: Any, placement: Placement) -> bool:
     """Say what the job will need, or in words why it would be refused; False when it would be."""
     try:
-        estimate = jobs.estimate(workspace, kind, config)
+        estimate = jobs.estimate(workspace, kind, config, placement)
     except UserError as error:
         st.warning(literal(str(error)), icon=":material/block:")
         return False
@@ -22,11 +22,11 @@ def show_estimate(workspace: Workspace, kind: JobKind, config: Any) -> bool:
         if estimate.notes:
             st.caption(literal(" ".join(estimate.notes)))
     if kind == "train" and None in (estimate.memory_bytes, estimate.disk_bytes):
-        _offer_to_compute(workspace, config)
+        _offer_to_compute(workspace, config, placement)
     return True
 
 
-def _offer_to_compute(workspace: Workspace, config: Any) -> None:
+def _offer_to_compute(workspace: Workspace, config: Any, placement: Placement) -> None:
     """A button that counts the model's layers; what it finds is remembered and shown at once."""
     if st.button(
         "Work out memory and disk",
@@ -37,7 +37,7 @@ def _offer_to_compute(workspace: Workspace, config: Any) -> None:
     ):
         try:
             with st.spinner("Counting the model's layers …"):
-                jobs.estimate(workspace, "train", config, compute=True)
+                jobs.estimate(workspace, "train", config, placement, compute=True)
         except UserError as error:
             st.warning(literal(str(error)), icon=":material/block:")
         else:

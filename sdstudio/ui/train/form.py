@@ -7,10 +7,12 @@ import streamlit as st
 
 from sdstudio import jobs, registry
 from sdstudio.datasets import DatasetInfo, list_datasets
+from sdstudio.jobs.devices import LOCAL, compute_devices
 from sdstudio.jobs.estimating import plan_of
 from sdstudio.jobs.kinds import get_kind
 from sdstudio.models import list_checkpoints
 from sdstudio.schema import LoopConfig, Method, TrainConfig, from_json
+from sdstudio.training.machine import ASKING, refusals
 from sdstudio.ui.estimate import show_estimate
 from sdstudio.ui.forms import config_form
 from sdstudio.ui.models import base_model_picker, trained_models
@@ -25,6 +27,8 @@ from sdstudio.ui.train.recipes import show_recipes
 from sdstudio.ui.train.sees import show_sees
 from sdstudio.ui.train.sweep import show_sweep
 from sdstudio.workspace import Workspace
+
+PLACEMENT = f"{PREFIX}.placement"
 
 
 def show_form(workspace: Workspace) -> None:
@@ -44,12 +48,12 @@ def show_form(workspace: Workspace) -> None:
     st.subheader("Method")
     show_recipes(base_model)
     method = choose_method(methods)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(literal(method.summary), width="stretch")
-        if teaches_subject(method):
+    st.caption(literal(method.summary))
+    if teaches_subject(method):
+        with st.container(horizontal=True):
             identifier_finder(workspace, base_model, method)
-        if takes_negatives(method):
-            negatives_button(workspace, method)
+            if takes_negatives(method):
+                negatives_button(workspace, method)
     init_checkpoint = choose_start(workspace, method)
     options = config_form(
         method.Options,
@@ -58,7 +62,12 @@ def show_form(workspace: Workspace) -> None:
         problems=trigger_problem(workspace, base_model, method),
     )
     st.subheader("Training")
-    loop = config_form(LoopConfig, key=f"{PREFIX}.loop", advanced_label="More settings of the training loop")
+    loop = config_form(
+        LoopConfig,
+        key=f"{PREFIX}.loop",
+        advanced_label="More settings of the training loop",
+        problems=machine_problems(),
+    )
     mix = mix_form([item.name for item in datasets if item.name != dataset.name])
     name = st.text_input(
         "Name of the run", placeholder=f"{method.name} {dataset.name}", key=f"{PREFIX}.name", persist_state="session"
@@ -74,6 +83,16 @@ def show_form(workspace: Workspace) -> None:
         "loop": loop,
     }
     show_start(workspace, settings)
+
+
+def machine_problems() -> dict[str, str]:
+    """What the chosen device cannot do of the loop's settings, as `config_form` takes it; a cluster is not asked."""
+    if st.session_state.get(f"{PLACEMENT}.backend", LOCAL) != LOCAL:
+        return {}
+    device = st.session_state.get(f"{PLACEMENT}.device") or compute_devices()[0]
+    keys = {name: f"{PREFIX}.loop.{name}" for name in ASKING}
+    asked = {name: st.session_state[key] for name, key in keys.items() if key in st.session_state}
+    return refusals(LoopConfig(**asked), device)
 
 
 def choose_dataset(datasets: list[DatasetInfo]) -> DatasetInfo:
@@ -138,12 +157,12 @@ def show_start(workspace: Workspace, settings: Mapping[str, Any]) -> None:
         show_sees(workspace, config)
         if show_sweep(workspace, config):
             return
+        placement = placement_picker(workspace, key=PLACEMENT, several=True)
         ready = False
         with told():
             get_kind("train").prepare(workspace, config)
             show_length(workspace, config)
-            ready = show_estimate(workspace, "train", config)
-        placement = placement_picker(workspace, key=f"{PREFIX}.placement", several=True)
+            ready = show_estimate(workspace, "train", config, placement)
         start = st.button(
             "Start training", type="primary", icon=":material/play_arrow:", key="start", disabled=not ready
         )

@@ -7,7 +7,7 @@ import streamlit as st
 
 from sdstudio import jobs, registry
 from sdstudio.options import Field
-from sdstudio.schema import TrainConfig
+from sdstudio.schema import Placement, TrainConfig
 from sdstudio.training.sweeps import Cell, Plan, parse_values, plan_sweep, short_name, start_sweep, variable_fields
 from sdstudio.ui.forms import COLUMN_WIDTH
 from sdstudio.ui.placement import placement_picker
@@ -41,8 +41,8 @@ def show_sweep(workspace: Workspace, config: TrainConfig) -> bool:
         st.info("Give each setting that is varied two or more values.", icon=":material/grid_on:")
         return True
     plan = plan_sweep(workspace, config, axes)
-    _show_plan(workspace, plan)
     placement = placement_picker(workspace, key=f"{KEY}.placement")
+    _show_plan(workspace, plan, placement)
     to_do = len(plan.to_do)
     label = f"Start {count(to_do, 'run')}" if to_do else "Look at these runs"
     if st.button(label, type="primary", icon=":material/play_arrow:", key="start-sweep"):
@@ -80,11 +80,11 @@ def _on_off(value: str) -> str:
     return "on" if value == "true" else "off"
 
 
-def _show_plan(workspace: Workspace, plan: Plan) -> None:
+def _show_plan(workspace: Workspace, plan: Plan, placement: Placement) -> None:
     cells, to_do = len(plan.cells), plan.to_do
     shape = " × ".join(str(len(values)) for values in plan.axes.values())
     known = f", {cells - len(to_do):,} of them done or under way already" if len(to_do) < cells else ""
-    st.markdown(f"**{shape} = {count(cells, 'run')}**{known}. {_time(workspace, to_do)}")
+    st.markdown(f"**{shape} = {count(cells, 'run')}**{known}. {_time(workspace, to_do, placement)}")
     for note in plan.notes:
         st.caption(literal(note))
     with st.expander("The runs", icon=":material/list:"):
@@ -103,9 +103,9 @@ def _state(cell: Cell) -> str:
     return f"{cell.run.state}, will go on" if cell.to_do else cell.run.state
 
 
-def _time(workspace: Workspace, cells: Sequence[Cell]) -> str:
+def _time(workspace: Workspace, cells: Sequence[Cell], placement: Placement) -> str:
     """How long the runs that are to be done take one after another, as far as that is known."""
-    estimates: list[Any] = [jobs.estimate(workspace, "train", cell.config).seconds for cell in cells]
+    estimates: list[Any] = [jobs.estimate(workspace, "train", cell.config, placement).seconds for cell in cells]
     known = [seconds for seconds in estimates if seconds is not None]
     if not known:
         return "How long they take is not known yet." if cells else ""
