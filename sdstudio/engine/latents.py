@@ -1,7 +1,6 @@
 """Latents made once: the VAE's Gaussian over each picture, kept on disk under what it was made from."""
 
 import hashlib
-from collections import OrderedDict
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -13,13 +12,13 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sdstudio.engine.pictures import UNCHANGED, Change, Size, change, fitted, is_random, to_tensor
+from sdstudio.engine.remembered import Remembered
 from sdstudio.families.loading import PictureSize
 from sdstudio.models import sha256_file
 from sdstudio.schema import LoopConfig, UserError
 from sdstudio.workspace import Workspace, atomic_write
 
 PREPROCESSING = "bicubic 1"
-IN_MEMORY = 512 * 2**20
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,7 @@ class LatentCache:
         self.vae = pipeline.vae
         self._weights = weights
         self._loop = loop
-        self._memory: OrderedDict[str, Posterior] = OrderedDict()
-        self._bytes = 0
+        self._memory = Remembered[Posterior](lambda posterior: 2 * posterior.mean.nbytes)
 
     def variant(self, picture: Picture, showing: int) -> int:
         """Which variant of the picture its `showing`-th showing takes; pictures begin with different ones."""
@@ -105,11 +103,9 @@ class LatentCache:
             return self._encode(picture, size, changed)
         made_from = (picture.digest, self._weights, PREPROCESSING, picture.fit, size, astuple(changed))
         key = hashlib.sha256(repr(made_from).encode()).hexdigest()
-        if key in self._memory:
-            self._memory.move_to_end(key)
-        else:
-            self._remember(key, self._from_disk(key) or self._kept(key, self._encode(picture, size, changed)))
-        return self._memory[key]
+        return self._memory.get(
+            key, lambda: self._from_disk(key) or self._kept(key, self._encode(picture, size, changed))
+        )
 
     def _file(self, key: str) -> Path:
         return self._folder / f"{key}.safetensors"
@@ -126,13 +122,6 @@ class LatentCache:
         size = torch.tensor([*posterior.size.original, *posterior.size.crop, *posterior.size.target])
         atomic_write(self._file(key), save({"mean": posterior.mean, "std": posterior.std, "size": size}))
         return posterior
-
-    def _remember(self, key: str, posterior: Posterior) -> None:
-        self._memory[key] = posterior
-        self._bytes += 2 * posterior.mean.nbytes
-        while self._bytes > IN_MEMORY and len(self._memory) > 1:
-            _, oldest = self._memory.popitem(last=False)
-            self._bytes -= 2 * oldest.mean.nbytes
 
     @torch.no_grad()
     def _encode(self, picture: Picture, size: Size, changed: Change) -> Posterior:
