@@ -108,6 +108,7 @@ def test_more_than_a_handful_is_a_job(workspace: Workspace, asked: list[Generate
         ("generate.prompts", "a cat AND ", "AND joins two prompts and one side is empty"),
         ("generate.settings.negative_prompt", "(bad:99)", "The weight 99 at character"),
         ("generate.prompts", "<lora:x:1>", "is not read here"),
+        ("generate.prompts", "a dog\na (cat", "“a (cat”: The bracket '(' at character 3"),
     ],
 )
 def test_wrong_syntax_is_said_at_its_field(key: str, text: str, said: str, workspace: Workspace) -> None:

@@ -48,7 +48,10 @@ def config_of(ws: Workspace, kind: str) -> object:
 def test_a_grid_is_asked_for_and_what_is_wrong_is_said(quiet_workspace: Workspace) -> None:
     app = open_page("generate", view="Grid")
     assert "3 × 2 = 6 pictures" in words(app)
+    app.text_input(key="grid.prompt").set_value("a red (hat").run()
+    assert "is never closed" in words(app)
     app.text_input(key="grid.prompt").set_value("a red hat")
+    app.text_input(key="grid.settings.negative_prompt").set_value("rain")
     app.selectbox(key="grid.axis2").set_value("seed").run()
     app.text_input(key="grid.values2.seed").set_value("5-1").run()
     assert "is no range" in words(app).replace("\\", "") and "3 × 2 = 6 pictures" in words(app)
@@ -66,7 +69,7 @@ def test_a_grid_is_asked_for_and_what_is_wrong_is_said(quiet_workspace: Workspac
         ("steps", ["10", "20"]),
         ("seed", ["1", "2", "3"]),
     ]
-    assert config.base.prompts == ["a red hat"]
+    assert config.base.prompts == ["a red hat"] and config.base.settings.negative_prompt == "rain"
 
 
 def test_a_suite_is_drawn_with_its_subject(quiet_workspace: Workspace) -> None:

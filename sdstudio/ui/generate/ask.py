@@ -49,7 +49,7 @@ def show_form(workspace: Workspace) -> None:
             prompts = prompt_field(workspace, models)
             negative = negative_field(workspace, models)
         settings = config_form(GenerateConfig, key=KEY, skip=ELSEWHERE)
-        with st.container(horizontal=True, vertical_alignment="top", gap="large"):
+        with st.container(horizontal=True, vertical_alignment="top", gap="medium"):
             scheduler = _sampler_picker()
             with st.container():
                 guidance = guidance_picker(KEY)

@@ -180,21 +180,26 @@ def _offer_words(label: str, key: str, text: str, words: Mapping[str, str]) -> N
 
 def _say_tokens(workspace: Workspace, models: Sequence[ModelRef], prompts: Sequence[str]) -> None:
     """What is wrong with the syntax of a prompt, at its field, or how many tokens the longest one has."""
-    try:
-        for prompt in prompts:
-            for part in compose(prompt):
-                parse(part.prompt)
-    except UserError as error:
-        show_problem(str(error))
-        return
     counter = _token_counter(workspace, models)
-    if counter is None or not prompts:
+    if not say_syntax(prompts) or counter is None or not prompts:
         return
     counting, room = counter
     used, windows = max(count_tokens(prompt, counting, room) for prompt in prompts)
     which = "The longest has " if len(prompts) > 1 else ""
     more = f", read in {windows} windows of {room}" if windows > 1 else f" of {room}"
     st.caption(f"{which}{count(used, 'token')}{more}")
+
+
+def say_syntax(prompts: Sequence[str]) -> bool:
+    """Say, under their field, what is wrong with the first prompt that cannot be read; True where all can."""
+    for prompt in prompts:
+        try:
+            for part in compose(prompt):
+                parse(part.prompt)
+        except UserError as error:
+            show_problem(f"“{prompt[:40]}”: {error}" if len(prompts) > 1 else str(error))
+            return False
+    return True
 
 
 def _token_counter(workspace: Workspace, models: Sequence[ModelRef]) -> tuple[Callable[[str], int], int] | None:

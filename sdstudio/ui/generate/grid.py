@@ -20,7 +20,7 @@ from sdstudio.schema import (
 )
 from sdstudio.ui.forms import config_form
 from sdstudio.ui.generate import compare
-from sdstudio.ui.generate.fields import say_gone
+from sdstudio.ui.generate.fields import say_gone, say_syntax
 from sdstudio.ui.generate.large import show_picture, undo_delete
 from sdstudio.ui.job_card import follow, is_live
 from sdstudio.ui.models import models_to_ask
@@ -71,14 +71,14 @@ def _form(workspace: Workspace) -> None:
                 key=f"{KEY}.model",
                 persist_state="session",
             )
-            prompt = st.text_input(
-                "Prompt", key=f"{KEY}.prompt", placeholder="a smiling woman on a beach", persist_state="session"
-            )
+            with st.container():
+                prompt = st.text_input(
+                    "Prompt", key=f"{KEY}.prompt", placeholder="a smiling woman on a beach", persist_state="session"
+                )
+                say_syntax([prompt])
         axes = [_axis(number, models) for number in range(len(DIRECTIONS))]
         with st.expander("What all cells share", icon=":material/tune:"):
-            shared = config_form(
-                SampleSettings, key=f"{KEY}.settings", skip=("negative_prompt", "guidance", "batch_size")
-            )
+            shared = config_form(SampleSettings, key=f"{KEY}.settings", skip=IN_PLACE)
         given = [axis for axis in axes if axis is not None]
         with st.container(horizontal=True, vertical_alignment="center"):
             pressed = st.button("Draw the grid", type="primary", icon=":material/grid_on:", key=f"{KEY}.draw")

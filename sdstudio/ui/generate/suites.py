@@ -76,20 +76,23 @@ def show(workspace: Workspace) -> None:
                 key=f"{KEY}.compare",
                 help="Opens Evaluate with these prompts, seeds and models: there they get numbers too.",
             )
+        seeds = list(range(int(first), int(first) + int(each)))
+        with told():
+            if draw:
+                drawn = from_json(SampleSettings, {**settings, "seed": seeds[0]})
+                config = GenerateConfig(
+                    models=[models[ref] for ref in chosen],
+                    prompts=suite.fill(subject),
+                    count=len(seeds),
+                    settings=drawn,
+                )
+                job = jobs.submit(workspace, "generate", config, suite.title, placement=placement)
+                put_in_address(BATCH, job.id)
+                want_tab("Ask")
+                st.rerun()
+            if compare:
+                _compare(models, chosen, suite, subject, seeds, from_json(SampleSettings, settings))
     _own(workspace)
-    seeds = list(range(int(first), int(first) + int(each)))
-    with told():
-        if draw:
-            drawn = from_json(SampleSettings, {**settings, "seed": seeds[0]})
-            config = GenerateConfig(
-                models=[models[ref] for ref in chosen], prompts=suite.fill(subject), count=len(seeds), settings=drawn
-            )
-            job = jobs.submit(workspace, "generate", config, suite.title, placement=placement)
-            put_in_address(BATCH, job.id)
-            want_tab("Ask")
-            st.rerun()
-        if compare:
-            _compare(models, chosen, suite, subject, seeds, from_json(SampleSettings, settings))
 
 
 def _choose(found: Sequence[Suite]) -> Suite:
