@@ -16,7 +16,7 @@ HEAVY_ROOMS = {"engine", "families", "features", "sampling", "starter"}
 MAY_IMPORT = {
     "validation": set(),
     "schema": {"validation"},
-    "registry": set(),
+    "registry": {"validation"},
     "words": set(),
     "workspace": {"schema", "words"},
     "models": {"schema", "workspace"},
