@@ -53,7 +53,7 @@ def test_seeds_that_disagree_make_an_order_mixed_and_what_is_missing_cannot_be_t
     assert (mixed.verdict, mixed.seeds, mixed.p) == ("mixed", (1, 2), None)
     assert judge([claim], {"seconds": {"sam": ((1.0,), {})}})[0].verdict == "cannot be told"
     text = orders([mixed], {"sam": "SAM", "lora": "LoRA"})
-    assert "The paper reports 1 order:\n\n- **1 mixed**: SAM before LoRA (Training time)." in text
+    assert "The original reports 1 order:\n\n- **1 mixed**: SAM before LoRA (Training time)." in text
     assert "| SAM before LoRA | Training time | 2 h against 5 h | 2 s against 2 s | 1 of 2 | – | **mixed** |" in text
     assert "There is one seed" not in text
 

@@ -265,7 +265,12 @@ def _notes(study: Study) -> str:
     """What weakens the numbers, without the counts that each of them has of its own."""
     arms = {label: run.arm.label for run in study.runs for label in study.found if label.startswith(f"{run.label},")}
     found = [
-        replace(cell, flags=tuple(flag for flag in cell.flags if not flag.startswith(("found in", "mean confidence"))))
+        replace(
+            cell,
+            flags=tuple(
+                flag for flag in cell.flags if not flag.startswith(("found in", "the reader's own confidence"))
+            ),
+        )
         for row in study.found.values()
         for cell in row.values()
     ]

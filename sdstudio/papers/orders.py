@@ -29,7 +29,7 @@ def orders(judged: Sequence[Judged], labels: Mapping[str, str]) -> str:
             " There is one seed, so that every order is one of two runs, not yet of two methods, and where a measure "
             "has no value for each prompt nothing tests it."
         )
-    said = f"The paper reports {count(len(judged), 'order')}:\n\n{_in_words(judged, labels)}"
+    said = f"The original reports {count(len(judged), 'order')}:\n\n{_in_words(judged, labels)}"
     return f"{said}\n\n{rules}\n\n{_table(judged, labels)}"
 
 
@@ -64,7 +64,7 @@ def _table(judged: Sequence[Judged], labels: Mapping[str, str]) -> str:
         )
         for one in judged
     ]
-    heads = ("Order", "By", "In the paper", "Here", "Seeds that agree", "p (Holm)", "Verdict")
+    heads = ("Order", "By", "In the original", "Here", "Seeds that agree", "p (Holm)", "Verdict")
     return markdown_table(heads, rows, words=("By", "Verdict"))
 
 
