@@ -36,10 +36,14 @@ def export(workspace: Workspace, store: DatasetStore) -> None:
         type="primary",
         on_click="ignore",
     )
-    st.caption("What is kept out of training stays here.")
+    st.caption("Pictures that are kept out of training are left out.")
     missing = store.count(Query(empty=True, excluded=False))
     if missing:
-        read = f" `datasets` reads {'None' if format == 'csv' else 'an empty text'} there." if format != "txt" else ""
+        read = (
+            f" Hugging Face's library `datasets` reads {'None' if format == 'csv' else 'an empty text'} there."
+            if format != "txt"
+            else ""
+        )
         st.caption(f":orange[:material/warning: {count(missing, 'picture')} without a caption.]{read}")
     with st.expander("Into a folder of this machine", icon=":material/folder:"):
         folder = st.text_input("New or empty folder", key="export-folder", placeholder="/home/me/out").strip()
