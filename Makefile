@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test check demo bench slow torture clean
+.PHONY: run test check demo bench slow torture screenshots clean
 
 run: .venv/.installed  ## Start the studio at http://127.0.0.1:8501
 	$(BIN)/sdstudio run
@@ -17,6 +17,9 @@ TORTURE := hostile_names datasets_hostile datasets_killed engine_resume jobs_kil
 	generate_hub hub_jobs sessions pickles access
 torture: .venv/.installed-dev  ## Kill, fuzz, lock, crowd and forge, at full count: some twenty minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow or not slow" -n 2 --dist worksteal $(TORTURE:%=tests/test_%.py)
+
+screenshots: .venv/.installed-dev  ## Walk a newcomer's hour in Chromium and take the pictures of README and guides anew
+	$(BIN)/pytest -m slow tests/test_browser_hour.py --shots docs/images
 
 check: .venv/.installed-dev  ## Lint, types and tests
 	$(BIN)/ruff check .

@@ -55,7 +55,7 @@ class Screenshots:
 
     def _keep(self, name: str, shot: bytes) -> None:
         whole = Image.open(io.BytesIO(shot)).convert("RGB")
-        small = whole.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        small = whole.quantize(256, kmeans=1, dither=Image.Dither.NONE)
         path = self.folder / f"{name}.png"
         small.save(path, optimize=True)
         assert path.stat().st_size < LARGEST, f"{path.name} has {path.stat().st_size:,} bytes"
