@@ -78,7 +78,7 @@ def _filters(workspace: Workspace) -> Query:
             list(runs),
             index=None,
             format_func=lambda name: runs.get(name, name),
-            placeholder="Any model",
+            placeholder="Any run",
             key=f"{KEY}.run",
             persist_state="session",
         )

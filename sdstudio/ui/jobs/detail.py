@@ -58,7 +58,7 @@ def show_numbers(job: Job) -> None:
     said = numbers(jobs.latest_metrics(job))
     if not said:
         return
-    with st.container(horizontal=True, key=f"numbers-{job.id}", gap="large"):
+    with st.container(horizontal=True, key=f"numbers-{job.id}", gap="medium"):
         for name, value in said.items():
             st.metric(literal(name), value, width="content")
 
