@@ -90,11 +90,11 @@ def test_an_estimate_is_said_and_so_is_a_refusal(workspace: Workspace, monkeypat
     def script() -> None:
         import streamlit as st
 
-        from sdstudio.schema import GenerateConfig
+        from sdstudio.schema import GenerateConfig, Placement
         from sdstudio.ui.estimate import show_estimate
         from sdstudio.workspace import current_workspace
 
-        st.text(str(show_estimate(current_workspace(), "generate", GenerateConfig(prompts=["a cat"]))))
+        st.text(str(show_estimate(current_workspace(), "generate", GenerateConfig(prompts=["a cat"]), Placement())))
 
     known = Estimate(
         seconds=125, memory_bytes=2_100_000_000, disk_bytes=None, free_bytes=45 * 10**9, notes=("*Note*.",)

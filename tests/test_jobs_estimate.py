@@ -223,11 +223,11 @@ def test_a_run_without_precedent_is_computed_once_where_asked(ws: Workspace, mon
 
 def test_the_page_offers_to_work_out_what_is_not_known(ws: Workspace, monkeypatch) -> None:
     def script() -> None:
-        from sdstudio.schema import TrainConfig
+        from sdstudio.schema import Placement, TrainConfig
         from sdstudio.ui.estimate import show_estimate
         from sdstudio.workspace import current_workspace
 
-        show_estimate(current_workspace(), "train", TrainConfig(dataset="set"))
+        show_estimate(current_workspace(), "train", TrainConfig(dataset="set"), Placement())
 
     footprint = Footprint(trained=10**8, frozen=0, beside=0, activations=0)
     monkeypatch.setenv(ENV_VAR, str(ws.root))
