@@ -103,7 +103,7 @@ def choose_metrics(board: Board) -> list[Metric]:
         default=list(by_name),
         format_func=lambda name: by_name[name].label,
         key=f"{KEY}.metrics.{board.hash}",
-        width="stretch",
+        wrap=True,
     )
     return [by_name[name] for name in chosen or by_name]
 
