@@ -1,4 +1,4 @@
-"""What the tests in a real browser share: a studio of its own, and a page of a headless Chromium."""
+"""What tests share: tiny models, a dataset of toys; for a real browser a studio of its own and a headless Chromium."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,31 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives the folder of a tiny model of a kind, such as 'sd1', made when it is first asked for; only to be read."""
+    root = tmp_path_factory.mktemp("tiny")
+
+    def folder(kind: str) -> Path:
+        from tiny_models import build
+
+        if not (root / kind).exists():
+            build(kind, root / kind)
+        return root / kind
+
+    return folder
+
+
+@pytest.fixture
+def ws(tmp_path: Path) -> Workspace:
+    """A workspace that holds the dataset 'toys'."""
+    from tiny_models import make_dataset
+
+    workspace = Workspace(tmp_path)
+    make_dataset(workspace)
+    return workspace
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

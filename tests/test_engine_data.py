@@ -2,6 +2,7 @@
 
 import io
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy
 import pytest
 import torch
 from PIL import Image
-from tiny_models import SIDE, build, context, make_dataset
+from tiny_models import SIDE, context, make_dataset
 
 from sdstudio.datasets import create_dataset, fit, open_dataset
 from sdstudio.engine.captions import shuffled
@@ -28,18 +29,9 @@ LOOP = LoopConfig(steps=4, batch_size=2, sample_every=0, validation_share=0)
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "sd1"
-    build("sd1", folder)
-    return folder
-
-
 @pytest.fixture
-def ws(tmp_path: Path) -> Workspace:
-    workspace = Workspace(tmp_path)
-    make_dataset(workspace)
-    return workspace
+def base(tiny_model: Callable[[str], Path]) -> Path:
+    return tiny_model("sd1")
 
 
 def run_of(base: Path, ws: Workspace, loop: LoopConfig = LOOP, name: str = "run", **more: object) -> Run:

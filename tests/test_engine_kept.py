@@ -11,7 +11,7 @@ import torch
 from diffusers import DDPMScheduler
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
-from tiny_models import build, context, make_dataset, metrics
+from tiny_models import context, metrics
 
 from sdstudio.datasets import create_dataset, open_dataset
 from sdstudio.engine import run as running
@@ -33,18 +33,9 @@ from sdstudio.workspace import Workspace
 LOOP = LoopConfig(steps=6, batch_size=2, warmup_steps=0, checkpoint_every=2, sample_every=0, validate_every=3)
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "sd2"
-    build("sd2", folder)
-    return folder
-
-
 @pytest.fixture
-def ws(tmp_path: Path) -> Workspace:
-    workspace = Workspace(tmp_path)
-    make_dataset(workspace)
-    return workspace
+def base(tiny_model: Callable[[str], Path]) -> Path:
+    return tiny_model("sd2")
 
 
 def config(base: Path, loop: LoopConfig = LOOP, dataset: str = "toys", **options: object) -> TrainConfig:

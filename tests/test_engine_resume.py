@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from tiny_models import build, context, make_dataset, metrics
+from tiny_models import context, make_dataset, metrics
 
 from sdstudio.engine import checkpoints, history, run, samples, train
 from sdstudio.engine.checkpoints import TrainingState
@@ -53,11 +53,9 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "sd1"
-    build("sd1", folder)
-    return folder
+@pytest.fixture
+def base(tiny_model: Callable[[str], Path]) -> Path:
+    return tiny_model("sd1")
 
 
 def config(base: Path, method: str) -> TrainConfig:

@@ -1,12 +1,13 @@
 """Two-stage training: a run that begins from an earlier one's weights.   pytest tests/test_engine_stages.py"""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_models import build, context, make_dataset, metrics
+from tiny_models import context, metrics
 
 from sdstudio import registry
 from sdstudio.engine.setup import set_up
@@ -26,18 +27,9 @@ OPTIONS = {
 }
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "sd1"
-    build("sd1", folder)
-    return folder
-
-
 @pytest.fixture
-def ws(tmp_path: Path) -> Workspace:
-    workspace = Workspace(tmp_path)
-    make_dataset(workspace)
-    return workspace
+def base(tiny_model: Callable[[str], Path]) -> Path:
+    return tiny_model("sd1")
 
 
 def config(base: Path, method: str, **more: object) -> TrainConfig:

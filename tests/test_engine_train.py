@@ -37,13 +37,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def ws(tmp_path: Path) -> Workspace:
-    workspace = Workspace(tmp_path / "workspace")
-    make_dataset(workspace)
-    return workspace
-
-
 def config(base: Path, method: str = "lora", loop: LoopConfig = LOOP, **options: object) -> TrainConfig:
     return TrainConfig(
         dataset="toys", base_model=str(base), method=method, method_options=QUICK[method] | options, loop=loop
