@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdstudio import jobs, registry
+from sdstudio.jobs.kinds import get_kind
 from sdstudio.papers.numbers import Claim, Values, judge
 from sdstudio.papers.orders import measure_text, orders
 from sdstudio.papers.page import flags, machine, markdown_table, write
@@ -136,8 +137,9 @@ def _look(ws: Workspace, settings: LogoSettings, comparison: str, say: Say) -> N
         reader_options=settings.reader_options,
         text=settings.text,
     )
+    prepared = get_kind("logo").prepare(ws, config)
     for job in jobs.list_jobs(ws, "logo"):
-        if job.state == "succeeded" and from_json(LogoConfig, read_json(job.folder / "config.json")) == config:
+        if job.state == "succeeded" and from_json(LogoConfig, read_json(job.folder / "config.json")) == prepared:
             return
     say("Looking for the logo in every picture")
     job = jobs.run_inline(ws, "logo", config, "Paper logo")
