@@ -276,7 +276,11 @@ def _notes(study: Study) -> str:
         for row in study.found.values()
         for cell in row.values()
     ]
-    return flags(found, arms)
+    nothing = all(cell.value == 0 for cell in found if cell.metric == DETECTOR)
+    blind = (
+        "The detector found the logo in no picture of any model: by it, and by its half of the average, nothing can "
+    )
+    return (blind + "be compared here.\n\n" if nothing else "") + flags(found, arms)
 
 
 def _curves(study: Study, labels: Mapping[str, str]) -> dict[str, list[Point]]:
