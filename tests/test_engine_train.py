@@ -303,7 +303,7 @@ def test_latents_are_drawn_anew_and_an_edited_picture_misses_the_cache(tiny: Pat
     [
         ({"dataset": "nothing"}, "no dataset 'nothing'"),
         ({"dataset": ""}, "No dataset is named"),
-        ({"method": "magic", "method_options": {}}, "no method 'magic'"),
+        ({"method": "magic", "method_options": {}}, "no method named 'magic'"),
         ({"method_options": {"rnak": 4}}, "rnak"),
         ({"method_options": {"rank": 0}}, "the least is 1"),
         ({"base_model": "/nowhere/model"}, "no base model at"),
