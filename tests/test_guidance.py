@@ -14,6 +14,7 @@ from sdstudio.engine.pipeline import family_of
 from sdstudio.engine.sampling import sample
 from sdstudio.guidance import attend_and_excite, composable
 from sdstudio.models import STARTER
+from sdstudio.pictures.attention_maps import read_maps
 from sdstudio.prompts import escape, plain
 from sdstudio.sampling.prompting import chunks, embeddings, prompt_arguments, tokens_used
 from sdstudio.sampling.steering import Request, noise
@@ -247,6 +248,19 @@ def test_exciting_moves_the_latents_down_the_papers_gradient(kind: str, tiny: di
     assert steering.before(5, timestep, asked.latents) is asked.latents
     (seen,) = steering.maps()
     assert seen["a"].shape == (8, 8) and float(1 - seen["a"].max()) == pytest.approx(loss.item(), abs=1e-5)
+
+
+def test_where_each_word_was_looked_for_is_kept_beside_the_picture(tiny: dict[str, Path], tmp_path: Path) -> None:
+    options = {"words": "cat, hat", "refinements": 0}
+    settings = SampleSettings(steps=2, guidance="attend_and_excite", guidance_options=options)
+    model = ModelRef(base_model=str(tiny["sd1"]))
+    images = draw(Workspace(tmp_path), model, ["a cat in a hat"] * 2, [1, 2], settings, tmp_path / "out")
+    for image in images:
+        maps = read_maps(tmp_path / "out" / image.file, ["cat", "hat"])
+        assert list(maps) == ["cat", "hat"] and maps["cat"].size == maps["hat"].size
+        assert all(square.getextrema()[1] == 255 for square in maps.values())
+    (plain,) = draw(Workspace(tmp_path), model, ["a cat"], [1], SampleSettings(steps=1), tmp_path / "out")
+    assert read_maps(tmp_path / "out" / plain.file, ["cat"]) == {}
 
 
 def test_exciting_makes_the_starter_look_for_the_word() -> None:

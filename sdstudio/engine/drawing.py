@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from diffusers import DiffusionPipeline
+from torch import Tensor
 
 from sdstudio.engine.memory import free_memory, is_out_of_memory
 from sdstudio.engine.pipeline import LoadedModel, check_side, latent_factor, own_size, pick_device
@@ -18,9 +19,11 @@ from sdstudio.engine.pool import ModelPool
 from sdstudio.engine.sampling import OnStep, Sampled, ShouldStop, sample
 from sdstudio.methods.negatives import avoiding
 from sdstudio.pictures import png_text
+from sdstudio.pictures.attention_maps import write_maps
 from sdstudio.pictures.image_folder import list_image, read_images, write_image
 from sdstudio.pictures.start_pictures import OpenStart
 from sdstudio.prompts import compose
+from sdstudio.sampling.attention import square
 from sdstudio.sampling.prompting import tokens_used, windows
 from sdstudio.schema import GeneratedImage, ModelRef, SampleSettings, UserError, to_json
 from sdstudio.words import count
@@ -107,7 +110,8 @@ def draw_with(
     while batches:
         batch = batches.popleft()
         prompts, seeds = [asked[item.prompt] for item in batch], [item.seed for item in batch]
-        pictures = _sampled(pipeline, prompts, seeds, settings, width, height, should_stop, on_step, start)
+        maps: list[dict[str, Tensor]] = []
+        pictures = _sampled(pipeline, prompts, seeds, settings, width, height, should_stop, on_step, start, maps.extend)
         if pictures is None:
             batches = deque(_smaller([batch, *batches]))
             continue
@@ -116,6 +120,8 @@ def draw_with(
             write_image(folder, item, picture, png_text.write(item, sampler, loaded.base_hash, loaded.label))
             finished[item.file] = item
             _tell(on_image, item)
+        for image, words in zip(batch, maps, strict=False):
+            write_maps(folder, image.file, [square(attention) for attention in words.values()])
         if len(pictures) < len(batch):
             break
     return [finished[image.file] for image in wanted if image.file in finished]

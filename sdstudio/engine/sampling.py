@@ -16,6 +16,7 @@ from sdstudio.schema import Guidance, SampleSettings, from_json
 
 ShouldStop = Callable[[], bool]
 OnStep = Callable[[int, int, Estimate], None]
+OnMaps = Callable[[list[dict[str, torch.Tensor]]], None]
 Sampled = tuple[Image.Image, tuple[str, ...]]
 """A picture and its flags."""
 
@@ -35,17 +36,19 @@ def sample(
     should_stop: ShouldStop | None = None,
     on_step: OnStep | None = None,
     start: OpenStart | None = None,
+    on_maps: OnMaps | None = None,
 ) -> list[Sampled]:
     """One batch of pictures with their flags, begun from noise or, part of the way, from `start` in that size.
 
     Picture i starts from a CPU generator seeded with seeds[i], so that it does not depend on the batch. Without syntax
     in the prompt and under plain guidance the pictures are those of the plain diffusers pipeline for the same settings,
     to the byte; none when `should_stop()` turned true. `on_step(done, of, estimate)` is called after every step.
+    `on_maps` is called in the end where the guidance knows where it looked for each word.
     """
     if should_stop is not None and should_stop():
         return []
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    asked = (pipeline, prompts, generators, settings, should_stop, on_step)
+    asked = (pipeline, prompts, generators, settings, should_stop, on_step, on_maps)
     if start is None:
         return _denoised(*asked, noise(pipeline, generators, width, height), None)
     begun = beginning(pipeline, generators, start.canvas, start.mask, start.settings.strength, settings.steps)
@@ -60,6 +63,7 @@ def _denoised(
     settings: SampleSettings,
     should_stop: ShouldStop | None,
     on_step: OnStep | None,
+    on_maps: OnMaps | None,
     latents: torch.Tensor,
     keep: Keep | None,
 ) -> list[Sampled]:
@@ -102,6 +106,8 @@ def _denoised(
             )
         except _Stopped:
             return []
+    if on_maps is not None and steering.maps is not None:
+        on_maps(steering.maps())
     blackened = getattr(output, "nsfw_content_detected", None) or [False] * len(prompts)
     return [
         (picture, (f"blackened by the model's own safety checker (seed {generator.initial_seed()})",) if black else ())

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor
+from PIL import Image
 from torch import Tensor
 
 from sdstudio.schema import UserError
@@ -28,6 +29,12 @@ class Recorder:
         maps = [layer.unflatten(0, (pictures, -1)).mean(1) for layer in self.layers]
         self.layers.clear()
         return torch.stack(maps).mean(0).unflatten(1, (self.height, self.width))
+
+
+def square(attention: Tensor) -> Image.Image:
+    """A word's attention (H, W) as a picture, white where it is strongest."""
+    scaled = (attention / attention.max().clamp(min=1e-8) * 255).to(torch.uint8)
+    return Image.fromarray(scaled.numpy())
 
 
 def map_size(unet: torch.nn.Module, height: int, width: int, resolution: int) -> tuple[int, int]:

@@ -6,7 +6,9 @@ import streamlit as st
 
 from sdstudio import collection
 from sdstudio.collection.marks import HIGHEST, NO_MARKS
-from sdstudio.schema import GeneratedImage
+from sdstudio.guidance import attend_and_excite
+from sdstudio.pictures.attention_maps import read_maps
+from sdstudio.schema import GeneratedImage, from_json
 from sdstudio.schema.samplers import sampler_label
 from sdstudio.ui.files import job_png_url
 from sdstudio.ui.generate.filling import fill_from, more_like
@@ -32,12 +34,26 @@ def show_picture(workspace: Workspace, file: Path, image: GeneratedImage) -> Non
         tiny = " tiny" if max(image.width, image.height) <= TINY else ""
         source = job_png_url(workspace, file)
         st.html(f'<img class="studio-picture{tiny}" src="{source}" alt="The picture">')
+        attention(file, image)
         marks(workspace, picture)
     with right:
         st.text(image.prompt or "no prompt")
         flags(image)
         st.table(facts(image), border="horizontal", hide_index=True, hide_header=True)
         ways_on(workspace, file, picture, image)
+
+
+def attention(file: Path, image: GeneratedImage) -> None:
+    """Where the model looked for each word that was to be seen."""
+    if image.settings.guidance != attend_and_excite.RECORD.name:
+        return
+    options = from_json(attend_and_excite.Options, image.settings.guidance_options)
+    maps = read_maps(file, attend_and_excite.chosen(options))
+    if maps:
+        st.caption("Where each word was looked for at last")
+        with st.container(horizontal=True):
+            for word, square in maps.items():
+                st.image(square.resize((96, 96)), caption=literal(word), width=96)
 
 
 def facts(image: GeneratedImage) -> dict[str, list[str]]:
