@@ -90,10 +90,8 @@ class Sweep:
 
 def variable_fields(method: str) -> dict[str, Field]:
     """The settings of a run by `method` that hold one value, by their path in a TrainConfig."""
-    records = registry.load("sdstudio.methods")
-    if method not in records:
-        raise UserError(f"There is no method named {method!r}; choose one of {', '.join(sorted(records))}.")
-    fields = [*describe(TrainConfig), *describe(records[method].Options, "method_options.")]
+    record = registry.find("sdstudio.methods", "method", method)
+    fields = [*describe(TrainConfig), *describe(record.Options, "method_options.")]
     return {field.name: field for field in fields if not field.many and field.name not in NOT_VARIED}
 
 
