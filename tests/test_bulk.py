@@ -189,7 +189,7 @@ def test_a_comparison_is_what_one_machine_makes_of_it_with_everything_made_on_th
 
     def compare_only(config: Protocol, ctx: JobContext) -> bool:
         monkeypatch.setattr("sdstudio.features.clip.ClipEncoder.images", lambda *_: pytest.fail("looked at again"))
-        monkeypatch.setattr("sdstudio.engine.drawing.draw_with", lambda *_: pytest.fail("drawn again"))
+        monkeypatch.setattr("sdstudio.engine.drawing.draw", lambda *_: pytest.fail("drawn again"))
         return compare(config, ctx)
 
     monkeypatch.setattr(evaluating, "compare", compare_only)

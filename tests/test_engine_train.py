@@ -9,13 +9,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from tiny_models import KINDS, SIDE, build, context, make_dataset, metrics, write_single_file
+from tiny_models import KINDS, SIDE, build, context, draw_from, make_dataset, metrics, write_single_file
 
 from sdstudio.datasets import open_dataset
 from sdstudio.engine import loss as losses
 from sdstudio.engine import run as running
 from sdstudio.engine.checkpoints import TrainingState, resumable
-from sdstudio.engine.drawing import draw
 from sdstudio.engine.run import Run
 from sdstudio.engine.setup import set_up
 from sdstudio.engine.train import run_train
@@ -81,7 +80,7 @@ def test_train_checkpoint_generate(kind: str, method: str, tiny: Path, ws: Works
 
     settings, folder = SampleSettings(steps=2), ws.root / "drawn"
     base, trained = (
-        draw(ws, ModelRef(base_model=str(tiny / kind), checkpoint=ref), ["asim. a toy"], [1], settings, folder)[0]
+        draw_from(ws, ModelRef(base_model=str(tiny / kind), checkpoint=ref), ["asim. a toy"], [1], settings, folder)[0]
         for ref in ("", newest.ref)
     )
     assert base.checkpoint_hash == "" and trained.checkpoint_hash
@@ -349,14 +348,16 @@ def test_a_checkpoint_of_another_family_or_shape_is_refused(tiny: Path, ws: Work
     run_train(config(tiny / "sd1", loop=replace(LOOP, steps=1)), ctx)
     for kind, message in (("sdxl", "does not fit"), ("sd2", "does not fit")):
         with pytest.raises(UserError, match=message):
-            draw(ws, ModelRef(base_model=str(tiny / kind), checkpoint="run"), ["x"], [0], SampleSettings(), ws.root)
+            draw_from(
+                ws, ModelRef(base_model=str(tiny / kind), checkpoint="run"), ["x"], [0], SampleSettings(), ws.root
+            )
     for missing in ("run-2", "runs/run/checkpoints/step-000009", ""):
         with pytest.raises(UserError, match="no checkpoint"):
             resolve_checkpoint(ws, missing)
     file = latest_checkpoint(ctx.folder) / "pytorch_lora_weights.safetensors"
     flip_a_bit(file)
     with pytest.raises(UserError, match="damaged"):
-        draw(
+        draw_from(
             ws,
             ModelRef(base_model=str(tiny / "sd1"), checkpoint="runs/run/checkpoints/step-000001"),
             ["x"],

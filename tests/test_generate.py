@@ -10,11 +10,10 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
-from tiny_models import KINDS, SIDE, build, context
+from tiny_models import KINDS, SIDE, build, context, draw_from
 
 from sdstudio.collection import mark
 from sdstudio.engine import drawing
-from sdstudio.engine.drawing import draw
 from sdstudio.engine.generate import run_generate
 from sdstudio.engine.pipeline import family_of
 from sdstudio.jobs import empty_trash
@@ -50,7 +49,7 @@ def pixels(folder: Path, image: GeneratedImage) -> numpy.ndarray:
 @pytest.mark.parametrize("kind", KINDS)
 def test_our_picture_is_the_stock_pipelines_to_the_byte(kind: str, negative: str, tiny: Path, ws: Workspace) -> None:
     settings = SampleSettings(steps=4, guidance_scale=5.0, negative_prompt=negative)
-    image = draw(ws, ModelRef(base_model=str(tiny / kind)), ["a toy"], [7], settings, ws.root / "ours")[0]
+    image = draw_from(ws, ModelRef(base_model=str(tiny / kind)), ["a toy"], [7], settings, ws.root / "ours")[0]
     stock = family_of(tiny / kind).load(tiny / kind)
     expected = stock(
         "a toy",
@@ -66,8 +65,12 @@ def test_our_picture_is_the_stock_pipelines_to_the_byte(kind: str, negative: str
 @pytest.mark.parametrize("sampler", ["default", "dpm++2m", "euler a"])
 def test_a_batch_gives_the_pictures_of_one_by_one(sampler: str, tiny: Path, ws: Workspace) -> None:
     model, prompts, seeds = ModelRef(base_model=str(tiny / "sd1")), ["a toy", "a cat", "x"], [3, 4, 5]
-    batch = draw(ws, model, prompts, seeds, SampleSettings(steps=3, scheduler=sampler, batch_size=3), ws.root / "batch")
-    alone = draw(ws, model, prompts, seeds, SampleSettings(steps=3, scheduler=sampler, batch_size=1), ws.root / "alone")
+    batch = draw_from(
+        ws, model, prompts, seeds, SampleSettings(steps=3, scheduler=sampler, batch_size=3), ws.root / "batch"
+    )
+    alone = draw_from(
+        ws, model, prompts, seeds, SampleSettings(steps=3, scheduler=sampler, batch_size=1), ws.root / "alone"
+    )
     assert [image.file for image in batch] == [image.file for image in alone]
     for one, other in zip(batch, alone, strict=True):
         assert abs(pixels(ws.root / "batch", one) - pixels(ws.root / "alone", other)).max() <= 1
@@ -93,7 +96,7 @@ def test_the_job_pairs_every_prompt_with_the_same_seeds_for_every_model(tiny: Pa
 
 def test_every_setting_is_inside_the_png(tiny: Path, ws: Workspace) -> None:
     model = ModelRef(base_model=str(tiny / "sd1"))
-    image = draw(ws, model, ["a toy: red, big\nhat\u2028"], [5], QUICK, ws.root / "out")[0]
+    image = draw_from(ws, model, ["a toy: red, big\nhat\u2028"], [5], QUICK, ws.root / "out")[0]
     with Image.open(ws.root / "out" / image.file) as picture:
         text, ours = picture.text["parameters"], json.loads(picture.text["sdstudio"])
     base_hash = hash_base_model(ws, tiny / "sd1")
@@ -124,7 +127,7 @@ def test_values_with_separators_are_quoted_and_no_empty_negative_prompt_is_writt
 
 def test_what_is_there_is_not_drawn_again(tiny: Path, ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     model, out = ModelRef(base_model=str(tiny / "sd1")), ws.root / "out"
-    first = draw(ws, model, ["a toy", "a cat"], [1, 2], QUICK, out)
+    first = draw_from(ws, model, ["a toy", "a cat"], [1, 2], QUICK, out)
     (out / first[1].file).unlink()
     with (out / "images.jsonl").open("a") as file:
         file.write('{"file": "torn')
@@ -137,7 +140,7 @@ def test_what_is_there_is_not_drawn_again(tiny: Path, ws: Workspace, monkeypatch
 
     monkeypatch.setattr(drawing, "sample", counted)
     told: list[GeneratedImage] = []
-    again = draw(ws, model, ["a toy", "a cat", "a cat"], [1, 2, 2], QUICK, out, on_image=told.append)
+    again = draw_from(ws, model, ["a toy", "a cat", "a cat"], [1, 2, 2], QUICK, out, on_image=told.append)
     assert sampled == ["a cat"]
     assert again == [first[0], first[1], first[1]] and len(told) == 2
     assert {image.file for image in read_images(out)} == {image.file for image in first}
@@ -152,7 +155,7 @@ def test_a_stop_ends_within_a_step_and_keeps_what_is_finished(tiny: Path, ws: Wo
 
     settings = SampleSettings(steps=3, batch_size=1)
     model = ModelRef(base_model=str(tiny / "sd1"))
-    images = draw(ws, model, ["a", "b", "c"], [1, 2, 3], settings, ws.root / "out", should_stop=should_stop)
+    images = draw_from(ws, model, ["a", "b", "c"], [1, 2, 3], settings, ws.root / "out", should_stop=should_stop)
     assert [image.prompt for image in images] == ["a"] == [image.prompt for image in read_images(ws.root / "out")]
     assert len(asked) <= 9
 
@@ -194,10 +197,10 @@ def test_a_job_that_goes_on_does_not_draw_what_was_deleted_meanwhile(tiny: Path,
 
 def test_another_size_is_drawn_and_a_wrong_one_refused(tiny: Path, ws: Workspace) -> None:
     model, out = ModelRef(base_model=str(tiny / "sd1")), ws.root / "out"
-    image = draw(ws, model, ["a toy"], [1], SampleSettings(steps=1, width=32), out)[0]
+    image = draw_from(ws, model, ["a toy"], [1], SampleSettings(steps=1, width=32), out)[0]
     assert (image.width, image.height) == (32, SIDE) and pixels(out, image).shape == (SIDE, 32, 3)
     with pytest.raises(UserError, match="width 17 does not fit"):
-        draw(ws, model, ["a toy"], [1], SampleSettings(width=17), out)
+        draw_from(ws, model, ["a toy"], [1], SampleSettings(width=17), out)
 
 
 def test_a_prompt_that_is_too_long_is_said_beside_the_picture_and_once_in_the_log(
@@ -211,7 +214,7 @@ def test_a_prompt_that_is_too_long_is_said_beside_the_picture_and_once_in_the_lo
     assert re.fullmatch(r"prompt too long: its last \d+ tokens are not read", images[0].flags[0])
     assert capsys.readouterr().out.count(images[0].flags[0]) == 1
     settings = SampleSettings(steps=1, negative_prompt="a " * 200)
-    image = draw(ws, model, ["a"], [1], settings, ctx.folder)[0]
+    image = draw_from(ws, model, ["a"], [1], settings, ctx.folder)[0]
     assert [flag.partition(":")[0] for flag in image.flags] == ["negative prompt too long"]
 
 
@@ -223,7 +226,7 @@ def test_a_picture_that_the_safety_checker_blackened_is_flagged(
 
     monkeypatch.setattr(StableDiffusionPipeline, "run_safety_checker", blacken)
     model = ModelRef(base_model=str(tiny / "sd1"))
-    images = draw(ws, model, ["a", "b"], [4, 5], SampleSettings(steps=1), ws.root / "out")
+    images = draw_from(ws, model, ["a", "b"], [4, 5], SampleSettings(steps=1), ws.root / "out")
     assert [image.flags for image in images] == [(), ("blackened by the model's own safety checker (seed 5)",)]
     assert read_images(ws.root / "out") == images
 
@@ -262,12 +265,12 @@ def test_where_memory_is_short_smaller_batches_are_drawn_and_said(
     monkeypatch.setattr(drawing, "sample", short)
     most, prompts, seeds = 2, ["a toy"] * 7, list(range(7))
     model, settings = ModelRef(base_model=str(tiny / "sd1")), SampleSettings(steps=1, batch_size=6)
-    images = draw(ws, model, prompts, seeds, settings, ws.root / "out")
+    images = draw_from(ws, model, prompts, seeds, settings, ws.root / "out")
     assert [image.seed for image in images] == seeds and sizes == [6, 3, 1, 1, 1, 1, 1, 1, 1]
     assert {image.flags for image in images} == {("drawn 1 at a time, for the memory is too small for more",)}
     most = 0
     with pytest.raises(UserError, match="too small for one picture"):
-        draw(ws, model, ["a cat"], [1], settings, ws.root / "out")
+        draw_from(ws, model, ["a cat"], [1], settings, ws.root / "out")
     assert len(read_images(ws.root / "out")) == 7
 
 
@@ -277,4 +280,4 @@ def test_another_error_is_no_lack_of_memory(tiny: Path, ws: Workspace, monkeypat
 
     monkeypatch.setattr(drawing, "sample", broken)
     with pytest.raises(RuntimeError, match="a shape"):
-        draw(ws, ModelRef(base_model=str(tiny / "sd1")), ["a"], [1], SampleSettings(steps=1), ws.root / "out")
+        draw_from(ws, ModelRef(base_model=str(tiny / "sd1")), ["a"], [1], SampleSettings(steps=1), ws.root / "out")

@@ -67,17 +67,17 @@ def ended(hub: GenerationHub, batch: Batch) -> Batch:
 
 def watch(monkeypatch: pytest.MonkeyPatch, on_step) -> None:
     """Call `on_step(step)` within the thread that draws, before each step is told."""
-    draw_with = drawing.draw_with
+    draw = drawing.draw
 
     def watched(*given, on_step=None, **named):
         def told(step, steps, estimate):
             own(step)
             on_step(step, steps, estimate)
 
-        return draw_with(*given, on_step=told, **named)
+        return draw(*given, on_step=told, **named)
 
     own = on_step
-    monkeypatch.setattr(drawing, "draw_with", watched)
+    monkeypatch.setattr(drawing, "draw", watched)
 
 
 def test_a_batch_is_drawn_model_by_model_and_every_picture_saved(hub: GenerationHub, tiny: Path) -> None:
@@ -232,11 +232,11 @@ def test_what_fails_while_drawing_is_a_sentence_and_the_next_batch_is_drawn(
     unread = config(tiny, ["a " * 100 + "hat"], guidance="attend_and_excite", guidance_options={"words": "hat"})
     batch = ended(hub, hub.ask(unread))
     assert batch.state == "failed" and "'hat' is not among the first words" in batch.message
-    draw_with = drawing.draw_with
-    monkeypatch.setattr(drawing, "draw_with", lambda *given, **named: 1 / 0)
+    draw = drawing.draw
+    monkeypatch.setattr(drawing, "draw", lambda *given, **named: 1 / 0)
     batch = ended(hub, hub.ask(config(tiny, ["a"])))
     assert batch.state == "failed" and "ZeroDivisionError" in batch.message
-    monkeypatch.setattr(drawing, "draw_with", draw_with)
+    monkeypatch.setattr(drawing, "draw", draw)
     assert ended(hub, hub.ask(config(tiny, ["a"]))).state == "done"
 
 

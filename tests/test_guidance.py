@@ -6,10 +6,9 @@ import numpy
 import pytest
 import torch
 from PIL import Image
-from tiny_models import KINDS, build
+from tiny_models import KINDS, build, draw_from
 
 from sdstudio import registry
-from sdstudio.engine.drawing import draw
 from sdstudio.engine.pipeline import family_of
 from sdstudio.engine.sampling import sample
 from sdstudio.guidance import attend_and_excite, composable
@@ -114,9 +113,9 @@ def test_a_picture_does_not_depend_on_longer_prompts_beside_it(tiny: dict[str, P
     ws, model = Workspace(tmp_path), ModelRef(base_model=str(tiny["sd1"]))
     prompts = ["a toy", "a " * 40, "a toy AND a hat"]
     settings = SampleSettings(steps=2, guidance="composable")
-    together = draw(ws, model, prompts, [1, 2, 3], settings, tmp_path / "together")
+    together = draw_from(ws, model, prompts, [1, 2, 3], settings, tmp_path / "together")
     for index, prompt in enumerate(prompts):
-        (alone,) = draw(ws, model, [prompt], [index + 1], settings, tmp_path / "alone")
+        (alone,) = draw_from(ws, model, [prompt], [index + 1], settings, tmp_path / "alone")
         pictures = [
             numpy.asarray(Image.open(folder / file), dtype=int)
             for folder, file in ((tmp_path / "together", together[index].file), (tmp_path / "alone", alone.file))
@@ -254,12 +253,12 @@ def test_where_each_word_was_looked_for_is_kept_beside_the_picture(tiny: dict[st
     options = {"words": "cat, hat", "refinements": 0}
     settings = SampleSettings(steps=2, guidance="attend_and_excite", guidance_options=options)
     model = ModelRef(base_model=str(tiny["sd1"]))
-    images = draw(Workspace(tmp_path), model, ["a cat in a hat"] * 2, [1, 2], settings, tmp_path / "out")
+    images = draw_from(Workspace(tmp_path), model, ["a cat in a hat"] * 2, [1, 2], settings, tmp_path / "out")
     for image in images:
         maps = read_maps(tmp_path / "out" / image.file, ["cat", "hat"])
         assert list(maps) == ["cat", "hat"] and maps["cat"].size == maps["hat"].size
         assert all(square.getextrema()[1] == 255 for square in maps.values())
-    (plain,) = draw(Workspace(tmp_path), model, ["a cat"], [1], SampleSettings(steps=1), tmp_path / "out")
+    (plain,) = draw_from(Workspace(tmp_path), model, ["a cat"], [1], SampleSettings(steps=1), tmp_path / "out")
     assert read_maps(tmp_path / "out" / plain.file, ["cat"]) == {}
 
 

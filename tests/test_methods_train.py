@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from tiny_models import build, context, make_dataset, metrics
+from tiny_models import build, context, draw_from, make_dataset, metrics
 
 from sdstudio import registry
 from sdstudio.engine.attaching import load_model
-from sdstudio.engine.drawing import draw, draw_with
+from sdstudio.engine.drawing import draw
 from sdstudio.engine.run import Run
 from sdstudio.engine.train import run_train
 from sdstudio.models import latest_checkpoint, read_checkpoint
@@ -100,7 +100,7 @@ def test_it_trains_goes_on_after_a_kill_and_draws(name: str, kind: str, tiny: Pa
     settings = SampleSettings(steps=2)
     prompt = [f"{record.trigger}. a toy"]
     refs = [ModelRef(base_model=str(tiny / kind), checkpoint=ref) for ref in ("", "runs/whole/checkpoints/step-000004")]
-    base, trained = (draw(ws, ref, prompt, [1], replace(settings), ws.root / "drawn")[0] for ref in refs)
+    base, trained = (draw_from(ws, ref, prompt, [1], replace(settings), ws.root / "drawn")[0] for ref in refs)
     assert (ws.root / "drawn" / base.file).read_bytes() != (ws.root / "drawn" / trained.file).read_bytes()
     said = "asked with 'no negative eyes, no negative left hand', as negative examples taught it"
     assert (said in trained.flags) == (name == "sam") and trained.prompt == prompt[0]
@@ -112,8 +112,7 @@ def test_what_negative_examples_taught_is_asked_of_the_model(tiny: Path, ws: Wor
     wary, ref, settings = replace(model, negative_parts=("eyes",)), ModelRef(), SampleSettings(steps=2)
     cases = {"a": (wary, "a toy"), "b": (model, told), "c": (model, "a toy")}
     drawn = {
-        name: draw_with(loaded, ref, [prompt], [1], settings, ws.root / name)[0]
-        for name, (loaded, prompt) in cases.items()
+        name: draw(loaded, ref, [prompt], [1], settings, ws.root / name)[0] for name, (loaded, prompt) in cases.items()
     }
     pixels = [Image.open(ws.root / name / image.file).tobytes() for name, image in drawn.items()]
     assert pixels[0] == pixels[1] != pixels[2]

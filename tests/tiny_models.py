@@ -4,6 +4,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import (
@@ -19,8 +20,11 @@ from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from sdstudio.datasets import create_dataset
+from sdstudio.engine.drawing import draw
+from sdstudio.engine.pool import ModelPool
 from sdstudio.exports import ldm
 from sdstudio.jobs.context import JobContext
+from sdstudio.schema import GeneratedImage, ModelRef
 from sdstudio.workspace import Workspace
 
 SIDE = 16
@@ -222,3 +226,9 @@ def metrics(ctx: JobContext) -> list[dict[str, float]]:
     """The lines of metrics.jsonl without what depends on the clock."""
     lines = [json.loads(line) for line in (ctx.folder / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in line.items() if key not in CLOCK} for line in lines]
+
+
+def draw_from(ws: Workspace, model: ModelRef, *rest: Any, **named: Any) -> list[GeneratedImage]:
+    """`draw` from a model that is read for it alone."""
+    with ModelPool(ws).use(model) as loaded:
+        return draw(loaded, model, *rest, **named)

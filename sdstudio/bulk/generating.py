@@ -54,14 +54,14 @@ class Painter:
         return made
 
     def _draw(self, model: str, rows: list[Row], part: Path) -> list[GeneratedImage]:
-        from sdstudio.engine.drawing import draw_with
+        from sdstudio.engine.drawing import draw
         from sdstudio.engine.pool import ModelPool
 
         self._pool = self._pool or ModelPool(self._workspace)
         ref = from_json(ModelRef, json.loads(model))
         prompts, seeds = [row["prompt"] for row in rows], [row["seed"] for row in rows]
         with self._pool.use(ref) as loaded:
-            return draw_with(loaded, ref, prompts, seeds, self._settings, part, start=self._start)
+            return draw(loaded, ref, prompts, seeds, self._settings, part, start=self._start)
 
 
 def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from sdstudio.engine.memory import free_memory, is_out_of_memory
 from sdstudio.engine.pipeline import LoadedModel, check_side, latent_factor, own_size, pick_device
-from sdstudio.engine.pool import ModelPool
 from sdstudio.engine.sampling import OnStep, Sampled, ShouldStop, sample
 from sdstudio.methods.negatives import avoiding
 from sdstudio.pictures import png_text
@@ -27,33 +26,12 @@ from sdstudio.sampling.attention import square
 from sdstudio.sampling.prompting import tokens_used, windows
 from sdstudio.schema import GeneratedImage, ModelRef, SampleSettings, UserError, to_json
 from sdstudio.words import count
-from sdstudio.workspace import Workspace, atomic_write
+from sdstudio.workspace import atomic_write
 
 OnImage = Callable[[GeneratedImage], None]
 
 
 def draw(
-    ws: Workspace,
-    model: ModelRef,
-    prompts: list[str],
-    seeds: list[int],
-    settings: SampleSettings,
-    folder: Path,
-    on_image: OnImage | None = None,
-    should_stop: ShouldStop | None = None,
-) -> list[GeneratedImage]:
-    """One picture per (prompts[i], seeds[i]) from `model`, as PNG files and lines of `images.jsonl` in `folder`.
-
-    A picture that `folder` already holds with the same model weights, prompt, seed and settings is not drawn again.
-    `on_image` is called with each picture, old or new. When `should_stop()` turns true, drawing ends within one
-    denoising step and what is finished is returned; otherwise the result is in the order of the prompts.
-    `settings.seed` is ignored. Raises UserError for a missing model, a checkpoint that does not fit, or a wrong size.
-    """
-    with ModelPool(ws).use(model) as loaded:
-        return draw_with(loaded, model, prompts, seeds, settings, folder, on_image, should_stop)
-
-
-def draw_with(
     loaded: LoadedModel,
     model: ModelRef,
     prompts: list[str],
@@ -67,7 +45,12 @@ def draw_with(
     elsewhere: Mapping[str, Path] = MappingProxyType({}),
     deleted: Collection[str] = (),
 ) -> list[GeneratedImage]:
-    """`draw` with a model that is in memory already; `on_step` is told of each step of each batch, as by `sample`.
+    """One picture per (prompts[i], seeds[i]) from a model in memory, as PNG files and lines of `images.jsonl`.
+
+    A picture that `folder` already holds with the same model weights, prompt, seed and settings is not drawn again.
+    `on_image` is called with each picture, old or new; `on_step` is told of each step of each batch, as by `sample`.
+    When `should_stop()` turns true, drawing ends within one denoising step and what is finished is returned; otherwise
+    the result is in the order of the prompts. `settings.seed` is ignored. Raises UserError for a wrong size.
 
     With a `start` every picture is begun from it, in its size where the settings ask for none. Where the memory is too
     small for a batch, it is drawn in smaller ones, which its pictures' flags say. A picture that lies `elsewhere`, by

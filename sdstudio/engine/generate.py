@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sdstudio.collection.marks import deleted_files
-from sdstudio.engine.drawing import OnImage, draw_with
+from sdstudio.engine.drawing import OnImage, draw
 from sdstudio.engine.pool import ModelPool
 from sdstudio.jobs.context import JobContext
 from sdstudio.models import resolve_base_model, resolve_checkpoint
@@ -43,7 +43,7 @@ def run_generate(config: GenerateConfig, ctx: JobContext) -> bool:
         ctx.log(f"Drawing {count(len(prompts), 'picture')} from {ref.label or ref.checkpoint or ref.base_model}")
         with pool.use(ref) as loaded:
             asked = (loaded, ref, prompts, seeds, config.settings, ctx.folder)
-            images = draw_with(*asked, tell, ctx.should_stop, start=start, deleted=deleted)
+            images = draw(*asked, tell, ctx.should_stop, start=start, deleted=deleted)
         if len(images) < len(prompts):
             ctx.log(f"Stopped after {done} of {count(total, 'picture')}; what is drawn is kept.")
             return False

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdstudio.collection.marks import deleted_files
-from sdstudio.engine.drawing import draw_with
+from sdstudio.engine.drawing import draw
 from sdstudio.engine.generate import flag_logger
 from sdstudio.engine.pool import ModelPool
 from sdstudio.grids import Cell, cells, draw_sheet, read_cells, table
@@ -53,7 +53,7 @@ def run_grid(config: GridConfig, ctx: JobContext) -> bool:
 
                 prompts, seeds = map(list, zip(*waiting, strict=True))
                 asked = (loaded, model, prompts, seeds, group[0].settings, ctx.folder)
-                images = draw_with(*asked, tell, ctx.should_stop, start=start, elsewhere=elsewhere)
+                images = draw(*asked, tell, ctx.should_stop, start=start, elsewhere=elsewhere)
                 if len(images) < len(waiting):
                     ctx.log(f"Stopped after {done} of {count(len(planned), 'cell')}; what is drawn is kept.")
                     return False

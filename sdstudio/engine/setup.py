@@ -14,7 +14,7 @@ from sdstudio.engine.average import Average
 from sdstudio.engine.checkpoints import TrainingState
 from sdstudio.engine.data import Material, TrainingData
 from sdstudio.engine.distributed import first_alone, start
-from sdstudio.engine.drawing import draw_with
+from sdstudio.engine.drawing import draw
 from sdstudio.engine.examples import Gathered, gather, kept_snapshot
 from sdstudio.engine.fused import fuse_lora
 from sdstudio.engine.generate import flag_logger
@@ -148,7 +148,7 @@ def _examples(
     if method.examples is None:
         return captioned
 
-    def draw(prompts: list[str], seeds: list[int]) -> list[Path]:
+    def draw_prior(prompts: list[str], seeds: list[int]) -> list[Path]:
         base, folder = ModelRef(base_model=config.base_model), ctx.folder / "prior"
         numbers, log_flags = count(1), flag_logger(ctx.log)
 
@@ -159,12 +159,12 @@ def _examples(
 
         settings = default_settings(model.pipeline, side)
         asked = _as_prompts(prompts, config.loop)
-        images = draw_with(model, base, asked, seeds, settings, folder, tell, ctx.should_stop)
+        images = draw(model, base, asked, seeds, settings, folder, tell, ctx.should_stop)
         if len(images) < len(prompts):
             raise StopRequested
         return [folder / image.file for image in images]
 
-    sources = Sources(draw=draw, pictures=partial(pictures_at, ctx.workspace))
+    sources = Sources(draw=draw_prior, pictures=partial(pictures_at, ctx.workspace))
     chosen: list[Example] = method.examples(captioned, options, sources)
     return chosen
 

@@ -27,7 +27,7 @@ def draw_rows(rows: Sequence[Row], protocol: Protocol, ctx: JobContext) -> tuple
     What lies in the job's folder is kept, what another comparison drew from the same weights is copied. A base model is
     loaded once for all the rows that grew from it, as far as their checkpoints can be taken off again.
     """
-    from sdstudio.engine.drawing import draw_with
+    from sdstudio.engine.drawing import draw
     from sdstudio.engine.generate import flag_logger
     from sdstudio.engine.pool import ModelPool
 
@@ -55,7 +55,7 @@ def draw_rows(rows: Sequence[Row], protocol: Protocol, ctx: JobContext) -> tuple
             began = time.monotonic()
             texts, seeds = [picture.text for picture in missing], [picture.seed for picture in missing]
             with pool.use(row.model) as loaded:
-                new = draw_with(loaded, row.model, texts, seeds, protocol.settings, folder, tell, ctx.should_stop)
+                new = draw(loaded, row.model, texts, seeds, protocol.settings, folder, tell, ctx.should_stop)
             seconds += time.monotonic() - began
             images |= {(image.prompt, image.seed): image for image in new}
         if ctx.should_stop():

@@ -192,7 +192,7 @@ class GenerationHub:
 
     def _draw_model(self, batch: Batch, model: ModelRef, pool: Any) -> bool:
         """Draw what one model owes to the batch; False when that was stopped."""
-        from sdstudio.engine.drawing import draw_with
+        from sdstudio.engine.drawing import draw
 
         config = batch.config
         start = open_start(self._ws, config.start) if config.start else None
@@ -209,7 +209,7 @@ class GenerationHub:
                     return False
                 chosen = wanted[first : first + config.settings.batch_size]
                 self._change(batch.id, state="drawing", drawing=len(chosen), step=0, steps=0, forming=())
-                drawn = draw_with(
+                drawn = draw(
                     loaded,
                     model,
                     [prompt for prompt, _ in chosen],
