@@ -98,7 +98,7 @@ def test_nothing_stops_and_the_page_is_right_again(page: Page, studio: Studio, w
 
     studio.start()
     back = time.monotonic()
-    down = line(page, sixth).get_by_role("button", name="arrow_downward")
+    down = line(page, sixth).get_by_role("button", name="Down")
     down.click()  # where nothing lies any more: two jobs have left the queue
     for job in (third, fourth):
         expect(row(page, job).get_by_text("cancelled")).to_be_visible()
