@@ -251,6 +251,8 @@ def two_trainings(page: Page, workspace: Workspace, shots: Screenshots) -> tuple
 
 def start_training(page: Page, shots: Screenshots, recipe: str, method: str) -> None:
     choose(page, "Recipe", recipe)
+    expect(page.get_by_text(f"{method} on the bundled model")).to_be_visible()
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
     expect(page.get_by_role("radio", name=method, exact=True)).to_be_checked()
     fill(page, "spinbutton", "Steps", str(STEPS[method]))
     start = page.get_by_role("button", name="Start training")
