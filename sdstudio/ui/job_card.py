@@ -32,14 +32,17 @@ def is_live(job: Job) -> bool:
 
 
 def follow(workspace: Workspace, job_id: str, view: Callable[[Job], None]) -> None:
-    """Show the job's card and `view(job)` below it, again and again while it lives; at its end the page runs once."""
+    """Show the job's card and `view(job)` below it, again and again while it lives.
+
+    The page runs once at its end, and once when it is resumed from the card, which then must be looked at again.
+    """
     live = is_live(jobs.get_job(workspace, job_id))
 
     @st.fragment(run_every=POLL_SECONDS if live else None)
     def refresh() -> None:
         jobs.tick(workspace)
         job = jobs.get_job(workspace, job_id)
-        if live and not is_live(job):
+        if live != is_live(job):
             st.rerun(scope="app")
         card(workspace, job)
         view(job)
