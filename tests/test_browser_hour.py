@@ -139,6 +139,10 @@ def card(page: Page) -> Locator:
     return page.locator("[class*=st-key-job-card]")
 
 
+def panel(page: Page, tab: str) -> Locator:
+    return page.get_by_role("tabpanel", name=tab)
+
+
 def steps(page: Page) -> Locator:
     return page.locator("[class*=st-key-step-]")
 
@@ -361,11 +365,11 @@ def a_comparison(page: Page, workspace: Workspace, shots: Screenshots) -> None:
 
 def the_scoreboard(page: Page, shots: Screenshots) -> None:
     page.get_by_role("tab", name="Scoreboard").click()
-    expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    expect(panel(page, "Scoreboard").get_by_test_id("stDataFrame")).to_be_visible()
     report(page, "Report with pictures and methods", ["lora asim-style", "sam asim-style"])
     shots.take("evaluate-scoreboard")
     page.get_by_role("tab", name="Curves").click()
-    expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible()
+    expect(panel(page, "Curves").get_by_test_id("stVegaLiteChart").first).to_be_visible()
     look(page)
     shots.take("evaluate-curves")
 

@@ -186,7 +186,7 @@ def _value(title: str, column: str = "value") -> "altair.Y":
         f"{column}:Q",
         title=title or None,
         scale=alt.Scale(zero=False),
-        axis=alt.Axis(tickCount=5 if title else 3, format="~g"),
+        axis=alt.Axis(tickCount=5 if title else 3, format="~r"),
     )
 
 
