@@ -326,7 +326,7 @@ def test_random_interleavings_leave_nothing_stuck_or_lost(hub: GenerationHub, ws
 def test_two_hundred_interleavings_leave_the_memory_at_its_level(ws: Workspace, tiny: Path) -> None:
     import psutil
 
-    threads, process = threading.active_count(), psutil.Process()
+    process = psutil.Process()
     hub = GenerationHub(ws, idle=0.1)
     ended(hub, hub.ask(config(tiny, ["a"], kinds=("sd1", "sd2"))))
     assert lent_back(ws)
@@ -340,5 +340,6 @@ def test_two_hundred_interleavings_leave_the_memory_at_its_level(ws: Workspace, 
     assert set(ends) == {"done, some pictures", "stopped, some pictures", "stopped, no pictures"}, ends
     assert min(ends.values()) >= 10, ends
     assert levels[-1] < levels[0] + 2**24, levels
-    assert len(hub.batches()) <= 40 and threading.active_count() == threads
+    assert len(hub.batches()) <= 40
+    assert "generation" not in [thread.name for thread in threading.enumerate()]
     assert not [file for file in process.open_files() if Path(file.path).is_relative_to(ws.images)]
